@@ -1,0 +1,309 @@
+"""Prompt-tunable text towers: learned context in, unit text features out, the weights frozen.
+
+CoOp (Zhou et al. 2022, eq. 3) learns M context vectors shared by all classes, class token at the end. Two exact savings
+over its released code, which runs every class at the padded length (77 for CLIP):
+
+1. *Truncation.* A causal tower is read at the end token, so nothing behind it matters; a bidirectional tower that
+   masks its padding does not see it either. Classes are grouped by exact length, so nothing is ever padded.
+2. *Shared prefix.* In a causal tower ``[start] [context]`` is the same for all classes. Each layer computes its keys
+   and values once; only ``name . [end]`` runs per class, attending to the shared keys without copying them.
+
+Both give the padded path's value and gradient up to rounding. ``chunked_features`` adds the two-pass gradient of
+GradCache (Gao et al. 2021): memory for one chunk of classes, whatever their number, at 1.5 times the work.
+
+Einsum letters: c class, t suffix token, p prefix token, h head, d head channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fgvr.encoders.prompt_tokens import PromptFormat, by_length, name_ids, prompt_format, suffixes, token_ids
+from fgvr.errors import EncoderError
+
+CONTEXT_STD = 0.02
+"""Standard deviation of CoOp's random initialisation."""
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+class _Tower:
+    """What both towers share: token embeddings, the names, and putting groups of classes back in order."""
+
+    def __init__(self, model: Any, tokenizer: Any, max_positions: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._embeddings: torch.nn.Embedding = model.text_model.get_input_embeddings()
+        self._layout: PromptFormat = prompt_format(tokenizer, max_positions)
+        self._names: list[list[int]] = []
+        self.embedding_dim: int = self._embeddings.embedding_dim
+
+    def initial_context(self, length: int, *, words: str | None = None, seed: int = 0) -> Tensor:
+        """Starting context, (M, E) float32: the embeddings of ``words`` (M is then their token count), or
+        N(0, 0.02^2) of M = ``length``, drawn on the CPU so that a seed gives the same start on every device."""
+        if words is None:
+            noise = torch.randn(length, self.embedding_dim, generator=torch.Generator().manual_seed(seed))
+            return (noise * CONTEXT_STD).to(self._embeddings.weight.device)
+        ids = token_ids(self._tokenizer, words.replace("_", " "))
+        with torch.no_grad():
+            return self._embed(ids).float().clone()
+
+    def set_names(self, names: Sequence[str]) -> None:
+        """Tokenise the C class names once (underscores become spaces; CoOp's full stop is appended)."""
+        if not names:
+            raise EncoderError("a prompt tower needs at least one class name", remedy="Pass the label space.")
+        self._names = name_ids(self._tokenizer, names, self._layout)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each name with its full stop, before any cut; classes of one length run together."""
+        return [len(ids) for ids in self._names]
+
+    def _embed(self, ids: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+        device = self._embeddings.weight.device
+        return torch.nn.functional.embedding(torch.tensor(ids, device=device), self._embeddings.weight)
+
+    def _rows(
+        self, context: Tensor, classes: Sequence[int] | None
+    ) -> tuple[list[tuple[int, ...]], dict[int, list[int]]]:
+        if not self._names:
+            raise EncoderError("no class names were set", remedy="Call set_names before the tower.")
+        chosen = self._names if classes is None else [self._names[i] for i in classes]
+        rows = suffixes(chosen, self._layout, len(context))
+        return rows, by_length(rows)
+
+
+class CausalPromptTower(_Tower):
+    """CLIP's text tower with the shared prefix computed once. ``model`` is a ``CLIPModel`` (or holds its text tower).
+
+    Args:
+        model: has ``text_model`` (CLIP's causal one) and ``text_projection``.
+        tokenizer: the checkpoint's.
+        max_positions: 77 for CLIP.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_positions: int) -> None:
+        super().__init__(model, tokenizer, max_positions)
+        text_model = model.text_model
+        self._layers = list(text_model.encoder.layers)
+        self._positions: Tensor = text_model.embeddings.position_embedding.weight
+        self._final_norm = text_model.final_layer_norm
+
+    def __call__(self, context: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+        """Context (M, E) to text features (C, D) float32, unit norm, differentiable in ``context``.
+
+        ``classes`` picks some of the names (in that order); all by default. Raises ``EncoderError`` without names, or
+        when the context leaves no room for one.
+        """
+        rows, groups = self._rows(context, classes)
+        keys_values = self._prefix(context)
+        parts = [self._suffix([rows[i] for i in members], keys_values) for members in groups.values()]
+        return _in_order(torch.cat(parts), groups)
+
+    def _prefix(self, context: Tensor) -> list[KeyValue]:
+        """Keys and values (h, p, d) of ``[start] [context]`` in every layer."""
+        dtype = self._positions.dtype
+        hidden = torch.cat([self._embed(self._layout.start), context.to(dtype)])
+        hidden = hidden + self._positions[: len(hidden)]
+        found: list[KeyValue] = []
+        for layer in self._layers:
+            query, key, value = _heads(layer.self_attn, layer.layer_norm1(hidden))
+            found.append((key, value))
+            if layer is self._layers[-1]:
+                break  # nobody reads the prefix's own output
+            attended = torch.nn.functional.scaled_dot_product_attention(
+                query[None], key[None], value[None], is_causal=True, scale=layer.self_attn.scale
+            )[0]
+            hidden = _block_output(layer, hidden, attended)
+        return found
+
+    def _suffix(self, rows: Sequence[Sequence[int]], prefix: list[KeyValue]) -> Tensor:
+        """Features (c, D) of classes whose ``name . [end]`` are equally long, given the prefix."""
+        start = prefix[0][0].shape[-2]
+        hidden = self._embed(rows)
+        hidden = hidden + self._positions[start : start + hidden.shape[1]]
+        for layer, (prefix_key, prefix_value) in zip(self._layers, prefix, strict=True):
+            last = layer is self._layers[-1]
+            query, key, value = _heads(layer.self_attn, layer.layer_norm1(hidden))
+            if last:  # only the end token is read
+                query, hidden = query[..., -1:, :], hidden[:, -1:]
+            attended = _attend(query * layer.self_attn.scale, key, value, prefix_key, prefix_value)
+            hidden = _block_output(layer, hidden, attended)
+        pooled = self._final_norm(hidden[:, -1])
+        return _unit(self._model.text_projection(pooled))
+
+
+class GenericPromptTower(_Tower):
+    """Any text tower through its own forward pass, with the context written over placeholder embeddings by a hook.
+
+    For bidirectional towers: BERT and its kin (exact without padding, since their mask hides it) and SigLIP, which
+    was trained without a mask on texts padded to full length and must get them so.
+
+    Not for use from two threads at once on one model: the hook is on the shared embedding layer while it runs.
+
+    Args:
+        model: has ``get_text_features`` and ``text_model``.
+        tokenizer: the checkpoint's.
+        max_positions: 512 for BERT, 64 for SigLIP.
+        pad_to_max: pad to ``max_positions`` without a mask (SigLIP).
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_positions: int, *, pad_to_max: bool = False) -> None:
+        super().__init__(model, tokenizer, max_positions)
+        self._pad_to_max = pad_to_max
+
+    def __call__(self, context: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+        """Context (M, E) to text features (C, D) float32, unit norm, differentiable in ``context``.
+
+        ``classes`` picks some of the names (in that order); all by default. Raises ``EncoderError`` without names, or
+        when the context leaves no room for one.
+        """
+        rows, groups = self._rows(context, classes)
+        parts = [self._features([rows[i] for i in members], context) for members in groups.values()]
+        return _in_order(torch.cat(parts), groups)
+
+    def _features(self, rows: Sequence[Sequence[int]], context: Tensor) -> Tensor:
+        """Features (c, D) of classes of one length; that the context begins at one place holds for any padding."""
+        layout = self._layout
+        length = len(layout.start) + len(context) + len(rows[0])
+        padding = [self._tokenizer.pad_token_id] * (layout.max_length - length) if self._pad_to_max else []
+        left, right = ([], padding) if self._tokenizer.padding_side == "right" else (padding, [])
+        before = [*left, *layout.start]
+        placeholder = [layout.end[-1] if layout.end else 0] * len(context)
+        texts = [[*before, *placeholder, *row, *right] for row in rows]
+        ids = torch.tensor(texts, device=self._embeddings.weight.device)
+        mask = {} if self._pad_to_max else {"attention_mask": torch.ones_like(ids)}
+        with _written_over(self._embeddings, context, len(before)):
+            output = self._model.get_text_features(input_ids=ids, **mask)
+        return _unit(pooled_output(output))
+
+
+def chunked_features(tower: ChunkableTower, context: Tensor, *, chunk: int) -> Tensor:
+    """``tower(context)`` with memory for ``chunk`` classes: the graph is rebuilt piece by piece in the backward pass.
+
+    Exact (GradCache's two passes: features without a graph, then each chunk again with the gradient arriving at it).
+    Differentiable once. ``chunk`` is in classes, at least 1; the classes are taken in order of length.
+    """
+    if chunk < 1:
+        raise ValueError("chunk must be at least 1")
+    features: Tensor = _Chunked.apply(context, tower, chunk)  # type: ignore[no-untyped-call]
+    return features
+
+
+def features_chunked(
+    tower: ChunkableTower, context: Tensor, loss_of_features: Callable[[Tensor], Tensor], *, chunk: int
+) -> Tensor:
+    """The loss of all C features, (C, D) to a scalar, computed chunk by chunk; ``backward()`` on it is exact."""
+    return loss_of_features(chunked_features(tower, context, chunk=chunk))
+
+
+class ChunkableTower(Protocol):
+    """Both towers here: a ``PromptTower`` that can also run some of its classes."""
+
+    @property
+    def lengths(self) -> list[int]: ...
+
+    def __call__(self, context: Tensor, classes: Sequence[int] | None = None) -> Tensor: ...
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, context: Tensor, tower: ChunkableTower, chunk: int) -> Tensor:
+        ctx.save_for_backward(context)
+        ctx.tower, ctx.chunk = tower, chunk
+        chunks = list(_chunks(tower.lengths, chunk))
+        with torch.no_grad():
+            parts = torch.cat([tower(context, classes) for classes in chunks])
+        return _in_order(parts, dict(enumerate(chunks)))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (context,) = ctx.saved_tensors
+        total = torch.zeros_like(context)
+        for classes in _chunks(ctx.tower.lengths, ctx.chunk):
+            with torch.enable_grad():
+                leaf = context.detach().requires_grad_()
+                features = ctx.tower(leaf, classes)
+            total += torch.autograd.grad(features, leaf, grad[classes])[0]
+        return total, None, None
+
+
+def _chunks(lengths: Sequence[int], chunk: int) -> Iterator[list[int]]:
+    """Class indices, shortest names first, ``chunk`` at a time."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for at in range(0, len(order), chunk):
+        yield order[at : at + chunk]
+
+
+def _heads(attention: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden (..., t, E) to query, key and value (..., h, t, d)."""
+
+    def split(projected: Tensor) -> Tensor:
+        return projected.view(*projected.shape[:-1], attention.num_heads, attention.head_dim).transpose(-3, -2)
+
+    return split(attention.q_proj(hidden)), split(attention.k_proj(hidden)), split(attention.v_proj(hidden))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor) -> Tensor:
+    """Attention of suffix queries (c, h, t, d), already scaled, over the shared prefix and the suffix so far.
+
+    By hand instead of ``scaled_dot_product_attention``, which would need the prefix copied for every class and keep
+    the copies for the backward pass; the scores of so few tokens are small.
+    """
+    to_prefix = torch.einsum("chtd,hpd->chtp", query, prefix_key)
+    to_suffix = torch.einsum("chtd,chsd->chts", query, key)
+    if query.shape[-2] > 1:  # a single query is the end token, which sees everything
+        length = key.shape[-2]
+        future = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
+        to_suffix = to_suffix.masked_fill(future, float("-inf"))
+    weights = torch.cat([to_prefix, to_suffix], dim=-1).softmax(dim=-1)
+    shared = prefix_key.shape[-2]
+    from_prefix, from_suffix = weights[..., :shared], weights[..., shared:]
+    return torch.einsum("chtp,hpd->chtd", from_prefix, prefix_value) + torch.einsum(
+        "chts,chsd->chtd", from_suffix, value
+    )
+
+
+def _block_output(layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
+    """Finish a pre-norm transformer block: output projection, residual, MLP, residual."""
+    hidden = hidden + layer.self_attn.out_proj(attended.transpose(-3, -2).flatten(-2))
+    return hidden + layer.mlp(layer.layer_norm2(hidden))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _written_over(embeddings: torch.nn.Module, context: Tensor, at: int) -> Iterator[None]:
+    """While open, the embedding layer's output carries ``context`` at positions at .. at + M of every text."""
+
+    def write(_module: torch.nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        middle = context.to(output.dtype).expand(len(output), -1, -1)
+        return torch.cat([output[:, :at], middle, output[:, at + len(context) :]], dim=1)
+
+    handle = embeddings.register_forward_hook(write)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def pooled_output(output: Any) -> Tensor:
+    """The projected features of ``get_text_features`` / ``get_image_features``: an output object in transformers 5,
+    a tensor before."""
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def _in_order(parts: Tensor, groups: dict[int, list[int]]) -> Tensor:
+    """Undo the grouping: row i of the result is class i."""
+    order = torch.tensor([index for members in groups.values() for index in members], device=parts.device)
+    return parts[torch.argsort(order)]
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Rows to unit length, in float32 at least (bf16 norms are off by a part in 250)."""
+    features = features if features.dtype == torch.float64 else features.float()
+    return torch.nn.functional.normalize(features, dim=-1)

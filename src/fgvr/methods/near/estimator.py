@@ -1,0 +1,331 @@
+"""``NeaR``: the method as an object, from photographs to a saved classifier."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgvr.data import Items, draw_support, load_items
+from fgvr.encoders import FeatureStore, FeatureTable, crop_views
+from fgvr.encoders.base import DualEncoder
+from fgvr.errors import EncoderError, InputError
+from fgvr.methods.near.classifier import Classifier
+from fgvr.methods.near.labelling import Labelled, PromptKind, label_images
+from fgvr.methods.near.pipeline import FitSettings, Fitted, fit_classifier
+from fgvr.mllm import Budget, ResponseCache, load_mllm, spent_in
+from fgvr.mllm.base import Mllm
+from fgvr.runs import RunFolder, settings_digest, write_json, write_text
+from fgvr.types import ImageItem, Prediction, SetAside
+
+logger = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[ImageItem] | Items
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total); stages are features, label, select, tune, calibrate."""
+
+SUPPORT_SIZE = 600
+"""Images the MLLM names when the collection is larger; Bird-200's support in the paper."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything one ``fit`` produced, for reports."""
+
+    fitted: Fitted
+    table: FeatureTable
+    labelled: Labelled
+    set_aside: tuple[SetAside, ...]
+
+
+class NeaR:
+    """Learn to name photographs from an MLLM's answers about a few of them.
+
+    Args:
+        encoder: a ``transformers`` CLIP-like folder or Hub id, ``fieldguide``, or a loaded encoder.
+        mllm: ``openai:MODEL``, ``local:...``, ``replay:FILE.jsonl``, ``fieldguide``, or a provider. Only for ``fit``.
+        settings: candidate sets, tuning, merging, calibration; defaults are the workshop method.
+        prompt: ``paper`` or ``structured``.
+        text: a prompt of your own.
+        support_size: photographs to name, drawn at random by ``seed`` when there are more; ``None`` names all.
+        views: augmented views per image beside the plain one.
+        sentence_encoder: merges synonyms by meaning where ``settings.merge_threshold`` is set.
+        out: the run folder. Interrupted fits go on from it; ``None`` keeps nothing.
+        store: folder of the shared feature store; inside ``out`` by default.
+        cache: SQLite file of a shared response cache; none by default (the run's ledger alone prevents double payment).
+        budget: cap in US dollars.
+        seed: of the support draw, the context, batches, folds.
+
+    After ``fit``: ``classifier`` and ``last_fit``.
+    """
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | DualEncoder,
+        mllm: str | Mllm | None = None,
+        *,
+        settings: FitSettings | None = None,
+        prompt: PromptKind = "paper",
+        text: str | None = None,
+        support_size: int | None = SUPPORT_SIZE,
+        views: int = 0,
+        sentence_encoder: Any = None,
+        out: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        store: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        concurrency: int = 8,
+        attempts: int = 5,
+        budget: float | None = None,
+        prices: Any = None,
+        allow_unpriced: bool = False,
+        retry_failed: bool = False,
+        seed: int = 0,
+        progress: Progress | None = None,
+        classifier: Classifier | None = None,
+    ) -> None:
+        self._encoder, self._mllm = encoder, mllm
+        self.settings = settings or FitSettings()
+        self.prompt, self.text, self.support_size, self.views = prompt, text, support_size, views
+        self.sentence_encoder = sentence_encoder
+        self.out = None if out is None else Path(out)
+        self.force = force
+        self.store = None if store is None else Path(store)
+        self.cache = None if cache is None else Path(cache)
+        self.budget = budget
+        self.asking: dict[str, Any] = {
+            "concurrency": concurrency,
+            "attempts": attempts,
+            "prices": prices,
+            "allow_unpriced": allow_unpriced,
+            "retry_failed": retry_failed,
+        }
+        self.seed, self.progress = seed, progress
+        self.classifier: Classifier | None = classifier
+        self.last_fit: Fit | None = None
+
+    @property
+    def encoder(self) -> DualEncoder:
+        """Loaded at first use."""
+        if isinstance(self._encoder, (str, os.PathLike)):
+            from fgvr.encoders import load_encoder
+
+            self._encoder = load_encoder(str(self._encoder))
+        return self._encoder
+
+    @property
+    def mllm(self) -> Mllm:
+        """Loaded at first use."""
+        if self._mllm is None:
+            raise InputError("fitting needs an MLLM to name the support images", remedy="Pass mllm=...")
+        if isinstance(self._mllm, str):
+            self._mllm = load_mllm(self._mllm)
+        return self._mllm
+
+    def fit(self, images: Source, *, support: Source | None = None) -> NeaR:
+        """Name a support set, tune, calibrate. Returns itself.
+
+        Args:
+            images: folder, pattern, manifest, list of paths, or items. Rows of a manifest with split ``support`` are
+                the support set; otherwise ``support_size`` are drawn.
+            support: name the support set itself instead.
+
+        Raises ``NoImagesError`` when nothing can be read, ``InputError`` when the MLLM named nothing, ``RunError`` when
+        the run folder belongs to other settings. True labels in the input are never looked at.
+        """
+        found = _items(images if support is None else support)
+        items = found.items if support is not None else self._support(found.items)
+        with self._run(items) as run, tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
+            folder = None if run is None else run.path
+            table = self._features(items, Path(scratch), folder)
+            labelled = self._label(table, run)
+            fitted = fit_classifier(
+                table.features,
+                labelled.named,
+                self.encoder,
+                self.settings,
+                sentence_encoder=self.sentence_encoder,
+                seed=self.seed,
+                folder=folder,
+                progress=self.progress,
+            )
+            self.classifier = _annotated(fitted.classifier, labelled, self.mllm)
+            self.last_fit = Fit(fitted, table, labelled, (*found.set_aside, *table.set_aside))
+            if run is not None:
+                self._record(run)
+        return self
+
+    def predict(
+        self, images: Source, *, top_k: int = 5, store: str | os.PathLike[str] | None = None, batch_size: int = 64
+    ) -> list[Prediction]:
+        """Classify images locally: one ``Prediction`` per readable image, in input order (unreadable ones are logged).
+
+        Raises ``EncoderError`` when the encoder is not the one the classifier was fitted with.
+        """
+        return self.predict_items(_items(images).items, top_k=top_k, store=store, batch_size=batch_size)[0]
+
+    def predict_items(
+        self,
+        items: Sequence[ImageItem],
+        *,
+        top_k: int = 5,
+        store: str | os.PathLike[str] | None = None,
+        batch_size: int = 64,
+    ) -> tuple[list[Prediction], tuple[SetAside, ...]]:
+        """As ``predict``, with the images set aside."""
+        classifier = self._fitted()
+        self._check_encoder(classifier)
+        with tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
+            root = Path(store) if store is not None else self.store or Path(scratch)
+            table = FeatureStore(root).features(
+                items, self.encoder, batch_size=batch_size, progress=self._reporter("features")
+            )
+            ids = [item.id for item in table.items]
+            predictions: list[Prediction] = []
+            for at in range(0, len(ids), 4096):
+                rows = slice(at, at + 4096)
+                predictions += classifier.predict(np.asarray(table.features[rows]), ids[rows], top_k=top_k)
+        if table.set_aside:
+            logger.warning("%d images were set aside", len(table.set_aside))
+        return predictions, table.set_aside
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the classifier (safetensors and JSON); ``fgvr.load`` reads it."""
+        self._fitted().save(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, encoder: str | DualEncoder | None = None) -> NeaR:
+        """A saved classifier, or the run folder of a finished fit. ``encoder`` replaces the stored name (moved folder).
+
+        Raises ``RunError`` for a damaged classifier; a wrong encoder is noticed at the first prediction.
+        """
+        place = Path(folder)
+        classifier = Classifier.load(place / "classifier" if (place / "classifier").is_dir() else place)
+        return cls(classifier.encoder if encoder is None else encoder, classifier=classifier)
+
+    def run_settings(self, items: Sequence[ImageItem]) -> dict[str, Any]:
+        """What makes two fits the same run (JSON-like): settings, models, prompt, support ids."""
+        return {
+            "method": "near",
+            "encoder": self.encoder.fingerprint,
+            "mllm": {"name": self.mllm.name, "revision": self.mllm.revision},
+            "prompt": self.text or self.prompt,
+            "views": self.views,
+            "seed": self.seed,
+            "support": settings_digest({"ids": [item.id for item in items]}),
+            "fit": self.settings.to_dict(),
+        }
+
+    def _support(self, items: Sequence[ImageItem]) -> tuple[ImageItem, ...]:
+        marked = tuple(item for item in items if item.split == "support")
+        if marked:
+            return marked
+        if self.support_size is None or len(items) <= self.support_size:
+            return tuple(items)
+        return draw_support(items, n=self.support_size, seed=self.seed)[0]
+
+    def _run(self, items: Sequence[ImageItem]) -> AbstractContextManager[RunFolder | None]:
+        if self.out is None:
+            return nullcontext()
+        return RunFolder.create_or_resume(
+            self.out, settings=self.run_settings(items), command="fit near", force=self.force
+        )
+
+    def _features(self, items: Sequence[ImageItem], scratch: Path, folder: Path | None) -> FeatureTable:
+        root = self.store or (folder or scratch) / "features"
+        views = ("plain", *crop_views(self.views))
+        return FeatureStore(root).features(items, self.encoder, views=views, progress=self._reporter("features"))
+
+    def _label(self, table: FeatureTable, run: RunFolder | None) -> Labelled:
+        ledger = None if run is None else run.ledger("labels")
+        budget = None
+        if self.budget is not None:
+            budget = Budget(self.budget, spent=0.0 if ledger is None else spent_in(ledger))
+        report = self._reporter("label")
+        return label_images(
+            table.items,
+            self.mllm,
+            prompt=self.prompt,
+            text=self.text,
+            hashes=table.hashes,
+            ledger=ledger,
+            cache=None if self.cache is None else ResponseCache(self.cache),
+            budget=budget,
+            progress=lambda done, total, _usage: report(done, total),
+            **self.asking,
+        )
+
+    def _record(self, run: RunFolder) -> None:
+        """The classifier and what a report needs, each file atomic, then the mark that the fit is complete."""
+        assert self.classifier is not None
+        assert self.last_fit is not None
+        fit, folder = self.last_fit, run.path
+        self.classifier.save(folder / "classifier")
+        rows = fit.fitted.support_rows(fit.labelled.named)
+        write_text(folder / "support.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_json(folder / "set_aside.json", [asdict(aside) for aside in fit.set_aside])
+        run.record(
+            support=len(fit.table.items),
+            set_aside=len(fit.set_aside),
+            named=sum(named.name is not None for named in fit.labelled.named),
+            labels=len(self.classifier.names),
+            encoder={"name": self.encoder.name, "fingerprint": self.encoder.fingerprint},
+            stopped=fit.labelled.answers.stopped,
+            usage=asdict(fit.labelled.usage),
+        )
+        files = [folder / "classifier" / name for name in ("classifier.json", "classifier.safetensors")]
+        run.stage_done("fit", settings_digest(run.manifest["settings"]), outputs=[*files, folder / "support.jsonl"])
+
+    def _fitted(self) -> Classifier:
+        if self.classifier is None:
+            raise InputError("this NeaR has not been fitted", remedy="Call fit, or load a saved classifier.")
+        return self.classifier
+
+    def _check_encoder(self, classifier: Classifier) -> None:
+        if self.encoder.fingerprint != classifier.fingerprint:
+            raise EncoderError(
+                "the classifier was fitted with another encoder",
+                remedy="Use the encoder it names, same weights and preprocessing.",
+                fitted=classifier.encoder,
+                given=self.encoder.name,
+            )
+
+    def _reporter(self, stage: str) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(stage, done, total)
+
+        return report
+
+
+def _items(source: Source) -> Items:
+    """Any way of naming images; ready-made items pass through."""
+    if isinstance(source, Items):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        ready = [entry for entry in source if isinstance(entry, ImageItem)]
+        if ready and len(ready) == len(source):
+            return Items(tuple(ready), (), Path())
+        return load_items([entry for entry in source if not isinstance(entry, ImageItem)])
+    return load_items(source)
+
+
+def _annotated(classifier: Classifier, labelled: Labelled, mllm: Mllm) -> Classifier:
+    from dataclasses import replace
+
+    statuses = [named.status for named in labelled.named]
+    notes = {
+        **classifier.notes,
+        "mllm": {"name": mllm.name, "revision": mllm.revision},
+        "category": labelled.category,
+        "answers": {status: statuses.count(status) for status in sorted(set(statuses))},
+    }
+    return replace(classifier, notes=notes)

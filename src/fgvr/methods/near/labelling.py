@@ -1,0 +1,107 @@
+"""Step 1 of Figure 1: one question per support image, ``l_i = L(x_i, p)``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fgvr.errors import InputError
+from fgvr.labels import parse_reply
+from fgvr.methods.near.prompts import META_PROMPT, PAPER_PROMPT, category_of, meta_images, structured_prompt
+from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Request
+from fgvr.mllm.outcomes import Answers
+from fgvr.mllm.scheduler import ask_all
+from fgvr.types import ImageItem, NamedImage, Usage
+
+logger = logging.getLogger(__name__)
+
+PromptKind = Literal["paper", "structured"]
+
+MAX_TOKENS = {"paper": 64, "structured": 200}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The MLLM's answers about the support set."""
+
+    named: tuple[NamedImage, ...]
+    """One per item, in order. An item without a reply has ``name=None`` and status ``unanswered``."""
+    answers: Answers
+    category: str | None = None
+    """The super-category, where it was asked for and understood."""
+    usage: Usage = field(default_factory=Usage)
+    """Of all questions of this call, the meta question included."""
+
+
+def label_images(
+    items: Sequence[ImageItem],
+    mllm: Mllm,
+    *,
+    prompt: PromptKind = "paper",
+    text: str | None = None,
+    hashes: Sequence[str] = (),
+    **asking: Any,
+) -> Labelled:
+    """Ask about every image once.
+
+    Args:
+        prompt: ``paper`` (verbatim) or ``structured`` (one meta question, then JSON answers).
+        text: a prompt of your own instead.
+        hashes: SHA-256 of the items' bytes where known.
+        asking: what ``ask_all`` takes: ledger, cache, concurrency, budget, progress, ...
+
+    Items that failed or were not reached come back unanswered, never with an invented name.
+    """
+    category, spent = None, Usage()
+    if text is None and prompt == "structured" and mllm.preprocessing != BY_ITEM:
+        category, spent = _super_category(items, mllm, asking)
+    requests = naming_requests(items, prompt=prompt, text=text, category=category, hashes=hashes)
+    answers = ask_all(requests, mllm, **asking)
+    if answers.failures or answers.not_asked:
+        logger.warning("%d of %d images have no reply", len(answers.failures) + len(answers.not_asked), len(items))
+    named = tuple(
+        parse_reply(answers.replies[item.id].text, item.id)
+        if item.id in answers.replies
+        else NamedImage(item.id, None, status="unanswered")
+        for item in items
+    )
+    return Labelled(named, answers, category, spent + answers.usage)
+
+
+def naming_requests(
+    items: Sequence[ImageItem],
+    *,
+    prompt: PromptKind = "paper",
+    text: str | None = None,
+    category: str | None = None,
+    hashes: Sequence[str] = (),
+) -> list[Request]:
+    """The questions, one per item; what ``--dry-run`` counts."""
+    if prompt not in MAX_TOKENS:
+        raise InputError(f"unknown prompt {prompt!r}", remedy="Use paper or structured.")
+    question = text or (PAPER_PROMPT if prompt == "paper" else structured_prompt(category))
+    known = hashes or [""] * len(items)
+    return [
+        Request(
+            item_id=item.id,
+            prompt=question,
+            images=(item.path,),
+            image_hashes=(digest,) if digest else (),
+            parameters=Parameters(max_tokens=MAX_TOKENS[prompt]),
+        )
+        for item, digest in zip(items, known, strict=True)
+    ]
+
+
+def _super_category(items: Sequence[ImageItem], mllm: Mllm, asking: dict[str, Any]) -> tuple[str | None, Usage]:
+    """One question about the first, middle and last image. Without a usable answer the prompt stays general."""
+    shown = tuple(items[index].path for index in meta_images(len(items)))
+    request = Request("(collection)", META_PROMPT, shown, parameters=Parameters(max_tokens=16), stage="meta")
+    quiet = {key: value for key, value in asking.items() if key != "progress"}
+    answers = ask_all([request], mllm, **quiet)
+    reply = answers.replies.get("(collection)")
+    category = category_of(reply.text) if reply else None
+    logger.info("super-category: %s", category or "not understood; the prompt says 'things'")
+    return category, answers.usage

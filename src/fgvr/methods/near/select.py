@@ -1,0 +1,172 @@
+"""Hyper-parameters chosen on the support set only, by cross-fitting. Not in the paper, which names none.
+
+The support is cut into folds. For each fold, candidate sets are made and the classifier tuned on the other images only;
+it then predicts the fold. Predictions are judged against the votes of the fold images' neighbourhoods (own label and
+two neighbours, whatever sets were trained on), which carry the MLLM's noise but no test data. All C names stay in the
+label space: a text tower can score names it was not tuned on. Copies of one picture share a fold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fgvr.methods.near.calibrate import fit_temperature, log_likelihood
+from fgvr.methods.near.candidates import candidate_sets, make_sets
+from fgvr.methods.near.settings import LITE, RefineSettings, SetSettings, TuneSettings
+
+if TYPE_CHECKING:
+    from fgvr.encoders.base import PromptTower
+
+logger = logging.getLogger(__name__)
+
+SMALL_GRID: dict[str, TuneSettings] = {
+    "workshop": TuneSettings(),
+    "workshop-soft": TuneSettings(weight_temperature=10.0, weight_warmup_epochs=5),
+    "near-style": TuneSettings(refine=RefineSettings()),
+    "lite": LITE,
+}
+"""Tried by ``select`` when no candidates are given."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one candidate did on held-out support images."""
+
+    name: str
+    likelihood: float
+    """Mean log-likelihood of the neighbourhood's votes at the best temperature, in nats."""
+    agreement: float
+    """Mean vote share of the predicted name, in [0, 1]."""
+    own_agreement: float
+    """Share of held-out images whose prediction is the MLLM's own name for them."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen settings, all scores, and the winner's held-out cosines (N, C) for calibration."""
+
+    name: str
+    settings: TuneSettings
+    scores: tuple[Score, ...]
+    cosines: np.ndarray
+    votes: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like, without the arrays."""
+        return {"chosen": self.name, "scores": [vars(score) for score in self.scores]}
+
+
+def select(
+    features: np.ndarray,
+    labels: np.ndarray,
+    tower: PromptTower | None,
+    names: Sequence[str],
+    *,
+    text_features: np.ndarray,
+    candidates: Mapping[str, TuneSettings] | None = None,
+    sets: SetSettings | None = None,
+    folds: int = 3,
+    logit_scale: float = 100.0,
+    seed: int = 0,
+) -> Selection:
+    """Cross-fit every candidate and keep the one of highest held-out likelihood; ties go to the earlier one.
+
+    Args:
+        features: (N, D) or (N, V, D), unit norm.
+        labels: (N,) indices into ``names``, -1 for unnamed.
+        tower: needed by candidates with the prompt head.
+        text_features: (C, D) zero-shot features, for ``lite``.
+    """
+    candidates = SMALL_GRID if candidates is None else candidates
+    if not candidates:
+        raise ValueError("no candidates to choose from")
+    votes = held_out_votes(features, labels, len(names))
+    best: tuple[Score, np.ndarray] | None = None
+    scores = []
+    for name, settings in candidates.items():
+        cosines = cross_fit(
+            features,
+            labels,
+            tower,
+            names,
+            settings,
+            text_features=text_features,
+            sets=sets,
+            folds=folds,
+            logit_scale=logit_scale,
+            seed=seed,
+        )
+        score = judge(name, cosines, votes, labels, logit_scale=logit_scale)
+        logger.info("%s: held-out log-likelihood %.3f, agreement %.3f", name, score.likelihood, score.agreement)
+        scores.append(score)
+        if best is None or score.likelihood > best[0].likelihood:
+            best = (score, cosines)
+    assert best is not None
+    return Selection(best[0].name, candidates[best[0].name], tuple(scores), best[1], votes)
+
+
+def cross_fit(
+    features: np.ndarray,
+    labels: np.ndarray,
+    tower: PromptTower | None,
+    names: Sequence[str],
+    settings: TuneSettings,
+    *,
+    text_features: np.ndarray,
+    sets: SetSettings | None = None,
+    folds: int = 3,
+    logit_scale: float = 100.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Cosines (N, C) of every support image to the names, from a classifier that was tuned without it."""
+    from fgvr.methods.near.tuning import tune
+
+    plain = features if features.ndim == 2 else features[:, 0]
+    fold_of = assign_folds(plain, folds=folds, seed=seed)
+    cosines = np.zeros((len(plain), len(names)), dtype=np.float32)
+    head = text_features if settings.head == "lite" else tower
+    if head is None:
+        raise ValueError("the prompt head needs a text tower")
+    for fold in range(folds):
+        train, held = fold_of != fold, fold_of == fold
+        if not held.any():
+            continue
+        own = make_sets(plain[train], labels[train], sets or SetSettings(), num_labels=len(names), seed=seed)
+        tuned = tune(features[train], own, head, settings, names=names, logit_scale=logit_scale, seed=seed)
+        cosines[held] = plain[held] @ tuned.text_features.T
+    return cosines
+
+
+def assign_folds(features: np.ndarray, *, folds: int, seed: int = 0) -> np.ndarray:
+    """(N,) fold numbers, balanced at random; rows that are exactly equal (copies of a picture) share a fold."""
+    if folds < 2:
+        raise ValueError("cross-fitting needs at least two folds")
+    _, group = np.unique(features, axis=0, return_inverse=True)
+    group = group.ravel()
+    order = np.random.default_rng(seed).permutation(int(group.max()) + 1)
+    return np.asarray(order[group] % folds)
+
+
+def held_out_votes(features: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
+    """What held-out predictions are judged by: (N, C) votes of each image and its two neighbours."""
+    plain = features if features.ndim == 2 else features[:, 0]
+    return candidate_sets(plain, labels, k=3).weights(num_labels)
+
+
+def judge(name: str, cosines: np.ndarray, votes: np.ndarray, labels: np.ndarray, *, logit_scale: float) -> Score:
+    """Score held-out cosines (N, C) against votes (N, C) and own labels (N,)."""
+    used = votes.sum(axis=1) > 0
+    logits = logit_scale * cosines[used].astype(np.float64)
+    predicted = logits.argmax(axis=1)
+    named = labels[used] >= 0
+    return Score(
+        name=name,
+        likelihood=log_likelihood(logits, votes[used], fit_temperature(logits, votes[used])),
+        agreement=float(votes[used][np.arange(len(predicted)), predicted].mean()),
+        own_agreement=float((predicted == labels[used])[named].mean()) if named.any() else 0.0,
+    )

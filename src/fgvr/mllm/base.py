@@ -1,0 +1,95 @@
+"""One request/reply protocol for every multimodal LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from fgvr.types import Usage
+
+BY_ITEM = "by item"
+"""``preprocessing`` of a provider that answers by item id, not by picture content (recorded replies)."""
+
+
+DEFAULT_MAX_SIDE = 1024
+"""Longer side in pixels of a picture sent to a service."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Decoding parameters; part of the cache key."""
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about zero or more images."""
+
+    item_id: str
+    """Whose ledger line this is."""
+    prompt: str
+    images: tuple[Path, ...] = ()
+    image_hashes: tuple[str, ...] = ()
+    """SHA-256 of each image's bytes, filled by the scheduler; the file name is never part of the cache key."""
+    system: str | None = None
+    parameters: Parameters = field(default_factory=Parameters)
+    options: tuple[str, ...] = ()
+    """For option scoring: the answers to be compared; empty for free generation."""
+    stage: str = "label"
+    """Which step of a method asks (ledger and cost are grouped by it)."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one request."""
+
+    item_id: str
+    text: str
+    model: str
+    usage: Usage
+    option_logprobs: tuple[float, ...] = ()
+    """Natural-log probability of each option, normalised over the options; empty for free generation."""
+    confidence: float | None = None
+    """exp(mean token log-probability) of the generated text where the provider can tell."""
+    cached: bool = False
+    attempts: int = 1
+    finish: str = "stop"
+    """``stop``, ``length`` (cut off at ``max_tokens``), ``content_filter`` or ``refusal``."""
+    usage_estimated: bool = False
+    """True when the provider did not count tokens and ``usage`` is a rule of thumb."""
+
+
+class Mllm(Protocol):
+    """A provider. ``answer`` takes one batch (``batch_size`` at most) and returns replies in order, or raises.
+
+    A provider does not retry, cache or count money: the scheduler does.
+    """
+
+    name: str
+    """For ledgers and price tables, e.g. ``gpt-4o`` or ``fieldguide``."""
+    revision: str
+    """What else identifies the weights or service: digest, Hub revision, base URL."""
+    preprocessing: str
+    """How pictures reach the model (size limits, encoding); part of the cache key."""
+    batch_size: int
+    """1 for services; more where batching pays (local models)."""
+    local: bool
+    """True when answering costs no money."""
+    supports_options: bool
+
+    def answer(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer all requests; scores options where ``request.options`` is set. Raises ``MllmError``."""
+        ...
+
+
+@runtime_checkable
+class Resizing(Protocol):
+    """A provider that states how large the pictures it sends can be (bounds their cost)."""
+
+    max_side: int
+    """Longer side in pixels."""

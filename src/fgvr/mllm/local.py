@@ -1,0 +1,303 @@
+"""Local ``transformers`` image-text-to-text models: Qwen2/2.5/3-VL, SmolVLM, LLaVA, Idefics2/3 and their like.
+
+Only safetensors weights, no code from the model folder, one model call at a time. Generation is greedy unless a
+temperature is asked for; options are scored exactly, see ``local_scoring.option_logprobs``.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgvr.errors import InputError, MllmError
+from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
+from fgvr.mllm.image_only_processor import load_processor
+from fgvr.mllm.weights import model_folder
+from fgvr.types import Usage
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+NORMALISATIONS = ("sum", "mean")
+
+
+class LocalMllm:
+    """A model by folder or Hub id.
+
+    Args:
+        source: folder or Hub id.
+        name: for ledgers; default the id, or the folder's name.
+        device, dtype: ``auto`` takes CUDA and bfloat16 where there is CUDA, else the CPU and float32.
+        batch_size: prompts per forward pass.
+        max_side: larger pictures are shrunk to this longer side before the model's own preprocessing.
+        option_norm: ``sum`` (the probability of the whole option) or ``mean`` (per token) before normalising over the
+            options.
+
+    Raises ``MllmError`` when the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 8,
+        max_side: int = DEFAULT_MAX_SIDE,
+        option_norm: str = "sum",
+    ) -> None:
+        if option_norm not in NORMALISATIONS:
+            raise InputError(f"option_norm must be one of {NORMALISATIONS}", remedy="Correct it.", given=option_norm)
+        folder, self.revision = model_folder(source)
+        self.name = name or (folder.name if Path(source).expanduser().is_dir() else source)
+        self.batch_size = batch_size
+        self.local = True
+        self.supports_options = True
+        self.max_side = max_side
+        self.option_norm = option_norm
+        self.processor = load_processor(folder)
+        self.processor.tokenizer.padding_side = "left"
+        if self.processor.tokenizer.pad_token_id is None:
+            self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
+        self.model = _load_model(folder, device, dtype)
+        self.preprocessing = (
+            f"{type(self.processor.image_processor).__name__} side<={max_side} {self.model.dtype} {option_norm}"
+        )
+        self._generation = _plain_generation(self.model, self.processor.tokenizer)
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"LocalMllm({self.name!r}, revision={self.revision!r})"
+
+    def answer(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answers in order. Raises ``ImageError`` for a picture that cannot be read, ``MllmError`` otherwise."""
+        replies: list[Reply | None] = [None] * len(requests)
+        with self._lock:
+            for rows in _alike(requests):
+                group = [requests[row] for row in rows]
+                answered = self._halving(self._score if group[0].options else self._generate, group)
+                for row, reply in zip(rows, answered, strict=True):
+                    replies[row] = reply
+        return [reply for reply in replies if reply is not None]
+
+    def prompt_text(self, request: Request) -> str:
+        """The whole text the model sees, picture placeholders included."""
+        text = self._plain(request.prompt)
+        system = self._plain(request.system or "")
+        if getattr(self.processor, "chat_template", None):
+            pictures = [{"type": "image"} for _ in request.images]
+            messages = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
+            messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": text}]})
+            return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        pictures_text = "".join(f"{self.processor.image_token}\n" for _ in request.images)
+        return f"{system + ' ' if system else ''}USER: {pictures_text}{text} ASSISTANT:"
+
+    def option_ids(self, prompt: str, option: str) -> list[int]:
+        """Token ids of an option as the model would write it after ``prompt``."""
+        gap = "" if not prompt or prompt[-1].isspace() or prompt[-1] in ">]" else " "
+        ids = self.processor.tokenizer(gap + self._plain(option).strip(), add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise MllmError("an option has no tokens", remedy="Leave out empty options.", option=option)
+        return [int(token) for token in ids]
+
+    def _plain(self, text: str) -> str:
+        """Text without the model's control tokens: a name or file must not open a turn or claim a picture."""
+        tokenizer = self.processor.tokenizer
+        added = (str(token.content) for token in tokenizer.added_tokens_decoder.values() if token.special)
+        control = {*added, *tokenizer.all_special_tokens, self.processor.image_token}
+        for token in sorted(control, key=len, reverse=True):
+            text = text.replace(token, " ") if token else text
+        return text
+
+    def _inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
+        prompts = [self.prompt_text(request) for request in requests]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            pictures = list(pool.map(lambda request: _pictures(request, self.max_side), requests))
+        batch = self.processor(
+            text=prompts,
+            images=pictures if any(pictures) else None,
+            padding=True,
+            return_tensors="pt",
+        )
+        batch = batch.to(self.model.device)
+        return {key: value.to(self.model.dtype) if value.is_floating_point() else value for key, value in batch.items()}
+
+    def _halving(self, answer: Callable[[list[Request]], list[Reply]], requests: list[Request]) -> list[Reply]:
+        """``answer(requests)``; when memory runs out, in two halves."""
+        import torch
+
+        try:
+            return answer(requests)
+        except torch.OutOfMemoryError as error:
+            if len(requests) == 1:
+                remedy = "Use a smaller max_side, model or dtype."
+                raise MllmError("out of memory", remedy=remedy, model=self.name) from error
+            logger.warning("out of memory at batch %d; halving", len(requests))
+        half = len(requests) // 2
+        return self._halving(answer, requests[:half]) + self._halving(answer, requests[half:])
+
+    def _generate(self, requests: list[Request]) -> list[Reply]:
+        import torch
+
+        from fgvr.mllm.local_scoring import TokenLogprobs
+
+        started = time.perf_counter()
+        parameters = requests[0].parameters
+        if parameters.temperature > 0 and len(requests) > 1:
+            # A seed is per answer: which others share its batch must not matter.
+            return [reply for request in requests for reply in self._generate([request])]
+        inputs = self._inputs(requests)
+        config = copy.deepcopy(self._generation)
+        config.max_new_tokens = parameters.max_tokens
+        if parameters.temperature > 0:
+            config.do_sample, config.temperature = True, parameters.temperature
+        notes = TokenLogprobs()
+        with torch.inference_mode(), torch.random.fork_rng(enabled=parameters.seed is not None):
+            if parameters.seed is not None:
+                torch.manual_seed(parameters.seed)
+            sequences = self.model.generate(**inputs, generation_config=config, logits_processor=[notes])
+        prompt_length = inputs["input_ids"].shape[1]
+        logprobs = notes.finish(sequences).tolist()
+        written = sequences[:, prompt_length:].tolist()
+        seconds = (time.perf_counter() - started) / len(requests)
+        counts = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            self._reply(request, tokens, scores, int(count), seconds)
+            for request, tokens, scores, count in zip(requests, written, logprobs, counts, strict=True)
+        ]
+
+    def _reply(self, request: Request, tokens: list[int], scores: list[float], prompt: int, seconds: float) -> Reply:
+        end = next((at for at, token in enumerate(tokens) if token in self._ends), None)
+        length = len(tokens) if end is None else end + 1
+        text = self.processor.tokenizer.decode(tokens[: len(tokens) if end is None else end], skip_special_tokens=True)
+        return Reply(
+            item_id=request.item_id,
+            text=text.strip(),
+            model=self.name,
+            usage=Usage(1, prompt, length, seconds),
+            confidence=min(1.0, math.exp(sum(scores[:length]) / length)),
+            finish="length" if end is None else "stop",
+        )
+
+    def _score(self, requests: list[Request]) -> list[Reply]:
+        """Exact option scores; prompts of one length share their passes, others go one by one."""
+        import torch
+
+        started = time.perf_counter()
+        inputs = self._inputs(requests)
+        if len(requests) > 1 and not bool(inputs["attention_mask"].all()):
+            return [reply for request in requests for reply in self._score([request])]
+        first = requests[0]
+        options = [self.option_ids(self.prompt_text(first), option) for option in first.options]
+        with torch.inference_mode():
+            raw = self._raw_scores(inputs, options, pictures=bool(first.images))
+        if self.option_norm == "mean":
+            raw = raw / torch.tensor([len(ids) + 1 for ids in options], device=raw.device)
+        scores = torch.log_softmax(raw, dim=-1).tolist()
+        usage = Usage(
+            1, inputs["input_ids"].shape[1], sum(map(len, options)), (time.perf_counter() - started) / len(requests)
+        )
+        return [
+            Reply(
+                request.item_id,
+                request.options[max(range(len(row)), key=row.__getitem__)],
+                self.name,
+                usage,
+                option_logprobs=tuple(row),
+            )
+            for request, row in zip(requests, scores, strict=True)
+        ]
+
+    def _raw_scores(self, inputs: dict[str, Any], options: list[list[int]], *, pictures: bool) -> torch.Tensor:
+        import torch
+
+        from fgvr.mllm.local_scoring import option_logprobs, option_logprobs_full
+
+        if pictures:
+            return option_logprobs(self.model, inputs, options, ends=self._ends)
+        rows = [
+            torch.cat(
+                [option_logprobs_full(self.model, {"input_ids": ids[None]}, each, ends=self._ends) for each in options]
+            )
+            for ids in inputs["input_ids"]
+        ]
+        return torch.stack(rows)
+
+    @property
+    def _ends(self) -> list[int]:
+        """Token ids that end an answer."""
+        ends = self._generation.eos_token_id
+        return [int(token) for token in ends] if isinstance(ends, list | tuple) else [int(ends)]
+
+
+def _alike(requests: Sequence[Request]) -> list[list[int]]:
+    """Rows that can share a batch: same parameters, options and number of pictures."""
+    groups: dict[object, list[int]] = {}
+    for row, request in enumerate(requests):
+        groups.setdefault((request.parameters, request.options, len(request.images)), []).append(row)
+    return list(groups.values())
+
+
+def _pictures(request: Request, max_side: int) -> list[Image.Image]:
+    from fgvr import images
+
+    return [_shrunk(images.decode(path, side=max_side).image, max_side) for path in request.images]
+
+
+def _shrunk(picture: Image.Image, max_side: int) -> Image.Image:
+    from PIL import Image
+
+    scale = max_side / max(picture.size)
+    if scale >= 1:
+        return picture
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _load_model(folder: Path, device: str, dtype: str) -> Any:
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    automatic = "bfloat16" if where.startswith("cuda") else "float32"
+    kind = getattr(torch, automatic if dtype == "auto" else dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise InputError("no such dtype", remedy="Use float32, bfloat16 or float16.", dtype=dtype)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=kind, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise MllmError(
+            "the model cannot be loaded",
+            remedy="It must be an image-text-to-text model that transformers knows, with safetensors weights.",
+            folder=folder,
+            reason=str(error)[:300],
+        ) from error
+    return model.to(where).eval()
+
+
+def _plain_generation(model: Any, tokenizer: Any) -> Any:
+    """The model's generation config made greedy: what is left of it are its special tokens and penalties."""
+    config = copy.deepcopy(model.generation_config)
+    config.do_sample, config.num_beams = False, 1
+    config.temperature, config.top_p, config.top_k = 1.0, 1.0, 50
+    config.max_length = None
+    if config.eos_token_id is None:
+        config.eos_token_id = tokenizer.eos_token_id
+    if config.eos_token_id is None:
+        raise MllmError("the model has no end token", remedy="Set eos_token_id in its generation_config.json.")
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    return config

@@ -1,0 +1,74 @@
+"""The shape of the house: imports run one way, importing is light, nothing from a file is executed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "fgvr"
+FILES = sorted(SOURCE.rglob("*.py"))
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Dotted names of every import in a file, inside functions too; relative ones made absolute."""
+    package = ("fgvr", *file.relative_to(SOURCE).parent.parts)
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
+            yield from (f"{base}{node.module or ''}.{alias.name}".replace("..", ".") for alias in node.names)
+
+
+def forbidden(file: Path) -> tuple[str, ...]:
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    if parts[0] in ("types", "errors"):
+        return ("fgvr.",)
+    if parts[0] == "methods" and len(parts) > 2:
+        others = {p.name for p in (SOURCE / "methods").iterdir() if p.is_dir()} - {parts[1]}
+        return ("fgvr.cli.", *(f"fgvr.methods.{other}." for other in sorted(others)))
+    return {"cli": (), "__init__": ("fgvr.cli.",), "methods": ("fgvr.cli.",)}.get(
+        parts[0], ("fgvr.cli.", "fgvr.methods.")
+    )
+
+
+def test_there_is_something_to_check():
+    assert len(FILES) > 20
+    assert "fgvr.types.ImageItem" in set(imported(SOURCE / "images.py"))
+    assert "fgvr.methods." in forbidden(SOURCE / "images.py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(SOURCE)))
+def test_imports_run_one_way(file: Path):
+    if file.name == "__main__.py":
+        return
+    wrong = [name for name in imported(file) if (name + ".").startswith(forbidden(file) or ("-",))]
+    assert not wrong, f"{file.relative_to(SOURCE)} must not import {wrong}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(SOURCE)))
+def test_nothing_from_a_file_is_executed(file: Path):
+    assert not {name.split(".")[0] for name in imported(file)} & PICKLES
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "torch.load", "compile", "__import__", "os.system"), ast.unparse(node)
+            assert called not in ("yaml.load", "yaml.unsafe_load"), ast.unparse(node)
+            flags = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            assert flags.get("allow_pickle", "False") == "False", ast.unparse(node)
+            assert flags.get("trust_remote_code", "False") == "False", ast.unparse(node)
+            assert flags.get("shell", "False") == "False", ast.unparse(node)
+
+
+@pytest.mark.parametrize("module", ["fgvr", "fgvr.images", "fgvr.data", "fgvr.runs", "fgvr.errors", "fgvr.types"])
+def test_importing_is_light(module: str):
+    heavy = {"torch", "transformers", "scipy", "pyarrow", "openai"}
+    script = f"import sys, {module}; print(sorted({heavy} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
