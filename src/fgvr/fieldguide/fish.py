@@ -136,7 +136,7 @@ def _spread(fin: _Outline, morph: Morph) -> Points:
     base = points[[0, -1], 1].mean()
     raised = float(np.clip(morph.rng.normal(1.0, 0.09), 0.82, 1.1))
     points[1:-1, 1] = base + (points[1:-1, 1] - base) * raised
-    return np.clip(points, -0.93, 0.93)
+    return np.asarray(np.clip(points, -0.93, 0.93))
 
 
 def _draw_fin(canvas: Canvas, points: Points, colour: Colour) -> None:

@@ -204,7 +204,7 @@ def test_the_prompt_learner_has_one_parameter_and_passes_gradients():
 
 def test_settings_that_make_no_sense_are_refused():
     for wrong in ({"epochs": 0}, {"head": "x"}, {"optimiser": "x"}, {"weight_temperature": 0}, {"weight_momentum": 1}):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"at least|head|weight_"):
             TuneSettings(**wrong)
     settings = replace(NEAR, chunk=8)
     assert TuneSettings.from_dict(settings.to_dict()) == settings

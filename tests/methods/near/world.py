@@ -60,7 +60,7 @@ class ProjectionEncoder:
 
     dim, logit_scale, image_size = DIM, 30.0, DIM
 
-    def __init__(self, name: str = "projection", *, gap: float = 0.6) -> None:
+    def __init__(self, name: str = "projection", *, gap: float = 0.15) -> None:
         self.name = name
         self.fingerprint = hashlib.sha256(name.encode()).hexdigest()
         self.gap = gap

@@ -118,7 +118,7 @@ def train_encoder(
         asked = [group for group in groups if rng.random() < recipe.group_share] or list(groups[:1])
         names, phrases = contrast(model, tokeniser, pixels, species, name_texts(seen, rng), asked)
         optimiser.zero_grad()
-        (names + recipe.group_weight * phrases).backward()
+        torch.autograd.backward(names + recipe.group_weight * phrases)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()

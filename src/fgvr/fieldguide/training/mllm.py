@@ -157,13 +157,14 @@ def draw_batch(
         chosen = rng.choice(rows, size=size)
         return kind, chosen, [ask(kind, view(pictures, int(i), known), known, prompts, rng) for i in chosen], 1
     categories = np.array([one.super_category for one in known])[pictures.species[rows]]
-    chosen, pairs = [], []
+    shown: list[int] = []
+    pairs = []
     for _ in range(size // TOGETHER):
         same = rows[categories == rng.choice(categories)] if rng.random() < 0.7 else rows
         together = rng.choice(same, size=TOGETHER)
-        chosen.extend(together)
+        shown.extend(int(i) for i in together)
         pairs.append((prompts.meta, texts.collection_of([view(pictures, int(i), known) for i in together])))
-    return kind, np.array(chosen), pairs, TOGETHER
+    return kind, np.array(shown), pairs, TOGETHER
 
 
 def train_mllm(

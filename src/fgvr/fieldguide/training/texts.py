@@ -63,30 +63,24 @@ class Group:
 
 def attribute_groups(species: Sequence[Species]) -> tuple[Group, ...]:
     """One group for the super-category, one for the genus, one for each attribute of each super-category."""
-    groups = [
-        _group(species, lambda one: f"a photo of a {one.super_category}."),
-        _group(species, lambda one: f"a photo of a {one.genus.lower()}."),
+    attributes = dict.fromkeys((one.super_category, key) for one in species for key in one.attributes)
+    said: list[list[str | None]] = [
+        [f"a photo of a {one.super_category}." for one in species],
+        [f"a photo of a {one.genus.lower()}." for one in species],
+        *([_attribute_text(one, kind, key) for one in species] for kind, key in attributes),
     ]
-    for kind in dict.fromkeys(one.super_category for one in species):
-        keys = next(one for one in species if one.super_category == kind).attributes
-        for key in keys:
-            groups.append(
-                _group(
-                    species,
-                    lambda one, kind=kind, key=key: (  # type: ignore[misc]
-                        f"a {kind} with {attribute_phrase(key, one.attributes[key])}."
-                        if one.super_category == kind
-                        else None
-                    ),
-                )
-            )
-    return tuple(group for group in groups if len(group.texts) > 1)
+    return tuple(group for group in map(_group, said) if len(group.texts) > 1)
 
 
-def _group(species: Sequence[Species], text_of) -> Group:  # type: ignore[no-untyped-def]
-    said = [text_of(one) for one in species]
+def _attribute_text(species: Species, kind: str, key: str) -> str | None:
+    if species.super_category != kind:
+        return None
+    return f"a {kind} with {attribute_phrase(key, species.attributes[key])}."
+
+
+def _group(said: Sequence[str | None]) -> Group:
     texts = tuple(dict.fromkeys(text for text in said if text is not None))
-    return Group(texts, np.array([texts.index(text) if text is not None else -1 for text in said]))
+    return Group(texts, np.array([-1 if text is None else texts.index(text) for text in said]))
 
 
 def name_texts(species: Sequence[Species], rng: np.random.Generator) -> list[str]:

@@ -6,7 +6,8 @@ is minimised, labels are filtered. The rest is modelled on JoAPR (CVPR 2024), th
 
 1. JoAPR's ``std`` holds variances that are squared again, its noise-rate formula assumes exactly classes x shots
    samples, and its threshold can be NaN. Here: posterior of the low-loss component, in float64, and a guard that
-   declares everything clean when there are not two components to be told apart.
+   declares everything clean when there are not two components to be told apart; the targets of that epoch are then
+   PRODEN's weights (refining with posterior one would freeze them at the votes).
 2. Refined targets of clean images stay inside the candidate set; noisy ones may also take the few labels the model
    finds most probable, which lets an image leave a wrong set.
 3. JoAPR mixes images with Beta(0.001), practically no mixup; here cached features are mixed, at no encoder cost.
@@ -22,8 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 
 MIN_WEIGHT = 0.02
-MIN_SEPARATION = 2.0
-"""In pooled standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,13 @@ class Split:
     weights: tuple[float, float] = (float("nan"), float("nan"))
 
 
-def split_by_loss(losses: np.ndarray, *, iterations: int = 200, tolerance: float = 1e-6) -> Split:
+def split_by_loss(
+    losses: np.ndarray, *, min_separation: float = 2.0, iterations: int = 200, tolerance: float = 1e-6
+) -> Split:
     """Two-component Gaussian mixture on the losses, (N,) finite, fitted by expectation maximisation in float64.
 
     Starts from the halves below and above the median; deterministic. Degenerate, and then all clean: fewer than 4
-    images, (nearly) constant losses, a component lighter than ``MIN_WEIGHT``, or means closer than ``MIN_SEPARATION``
+    images, (nearly) constant losses, a component lighter than ``MIN_WEIGHT``, or means closer than ``min_separation``
     pooled standard deviations. A loss below the low mean is never less clean than the low mean itself (two Gaussians of
     unequal width cross twice).
     """
@@ -61,7 +62,7 @@ def split_by_loss(losses: np.ndarray, *, iterations: int = 200, tolerance: float
     pooled = float(np.sqrt((weights * variances).sum()))
     if min(shares) < MIN_WEIGHT:
         return _all_clean(len(values), "a component is nearly empty")
-    if means[high] - means[low] < MIN_SEPARATION * pooled:
+    if means[high] - means[low] < min_separation * pooled:
         return _all_clean(len(values), "the components overlap")
     floored = np.maximum(scaled, means[low])
     posterior = np.exp(_log_posterior(floored, means, variances, weights))[low]

@@ -17,6 +17,8 @@ class RefineSettings:
     """Plain PRODEN epochs before the first split."""
     split: bool = True
     """Split clean from noisy by a two-component mixture on the loss; off: all images are clean."""
+    min_separation: float = 2.0
+    """Pooled standard deviations between the two means below which there is no split."""
     entropy_weight: float = 0.0
     """How much prediction entropy is added to the loss before the split."""
     relabel: bool = True

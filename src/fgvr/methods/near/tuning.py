@@ -291,7 +291,7 @@ class _Loop:
         losses = -(self.weights.double() * plain).sum(dim=-1).mean(dim=0)
         if refine.entropy_weight:
             losses = losses - refine.entropy_weight * (plain.exp() * plain).sum(dim=-1).mean(dim=0)
-        split = split_by_loss(losses[self.used].cpu().numpy())
+        split = split_by_loss(losses[self.used].cpu().numpy(), min_separation=refine.min_separation)
         if split.degenerate:
             logger.info(
                 "epoch %d: no split into clean and noisy (%s); all images count as clean", self.epoch, split.reason

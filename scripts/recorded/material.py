@@ -1,0 +1,110 @@
+"""The recorded replies and the CLIP features of the same images, joined and checked; nothing is copied anywhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from recorded.names import accepted_names, corrected_name, listed_name
+
+from fgvr.labels import parse_reply
+from fgvr.types import NamedImage
+
+RECORDINGS = (
+    ("cub200", "qwen", "Birds Qwen"),
+    ("cub200", "gemini", "Birds Gemini"),
+    ("cars196", "qwen", "Cars Qwen"),
+    ("dogs120", "qwen", "Dogs Qwen"),
+    ("flowers102", "qwen", "Flowers Qwen"),
+    ("pets37", "qwen", "Pets Qwen"),
+)
+"""(data set, recorder, title) of every recording used."""
+
+
+class MaterialError(Exception):
+    """The folder lacks a file or its parts do not belong together."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """N support images of one data set with one model's replies, in the order of the feature rows."""
+
+    dataset: str
+    title: str
+    model: str
+    images: tuple[str, ...]
+    """File names."""
+    features: np.ndarray
+    """(N, D) float32, unit norm: CLIP ViT-B/16."""
+    classes: np.ndarray
+    """(N,) int64 true class numbers; for scoring and for drawing the folds, never for a method."""
+    class_names: tuple[str, ...]
+    """Class names as listed."""
+    named: tuple[str | None, ...]
+    """First name as parsed by the recording's authors."""
+    read: tuple[NamedImage, ...]
+    """Our reading of the full reply."""
+
+    @property
+    def listed(self) -> list[str]:
+        """(N) true names as the class lists have them."""
+        return [self.class_names[c] for c in self.classes]
+
+    @property
+    def corrected(self) -> list[str]:
+        """(N) true names without typing errors."""
+        return [corrected_name(name, self.dataset) for name in self.listed]
+
+    @property
+    def accepted(self) -> list[tuple[str, ...]]:
+        """(N) tuples of all names that count as right, corrected first."""
+        return [accepted_names(name, self.dataset) for name in self.listed]
+
+
+def load_recording(shared: Path, dataset: str, recorder: str, title: str) -> Recording:
+    """Join replies to feature rows by file name. Raises `MaterialError` unless they match one to one."""
+    vectors = shared / "data" / "vectors" / "clip_vitb16_support"
+    try:
+        rows = list(csv.DictReader((vectors / f"{dataset}_rows.csv").read_text("utf-8").splitlines()))
+        lines = (vectors / f"{dataset}_classnames.txt").read_text("utf-8").splitlines()
+        features = np.load(vectors / f"{dataset}_img_vitb16.npy").astype(np.float32)
+        text = (shared / "data" / "recorded" / f"{dataset}.{recorder}.jsonl").read_text("utf-8")
+    except FileNotFoundError as error:
+        raise MaterialError(f"{Path(error.filename).name} is missing in the shared folder") from error
+    replies = {entry["image"].rpartition("/")[2]: entry for entry in map(json.loads, text.splitlines())}
+    files = tuple(row["file"] for row in rows)
+    if len(replies) != len(files) or set(replies) != set(files) or len(features) != len(files):
+        raise MaterialError(f"{dataset}.{recorder}: replies, rows and features are not of the same images")
+    folders = {int(row["class_id"]): row["class_dir"] for row in rows}
+    if set(folders) != set(range(len(lines))):
+        raise MaterialError(f"{dataset}: classes without a row, or rows without a class name")
+    _check_alignment(dataset, folders)
+    entries = [replies[file] for file in files]
+    return Recording(
+        dataset,
+        title,
+        entries[0]["model"],
+        files,
+        _unit(features),
+        np.array([int(row["class_id"]) for row in rows], dtype=np.int64),
+        tuple(listed_name(folders[c], lines[c], dataset) for c in range(len(lines))),
+        tuple(entry["names"][0] if entry["names"] else None for entry in entries),
+        tuple(parse_reply(entry["reply"], item_id=file) for entry, file in zip(entries, files)),
+    )
+
+
+def _check_alignment(dataset: str, folders: dict[int, str]) -> None:
+    """Folders carry their own number ("105.Horned_Puffin"); two known recordings are off by one against it."""
+    off = [folder for number, folder in folders.items() if int(folder.partition(".")[0]) != number]
+    if off:
+        raise MaterialError(f"{dataset}: class numbers disagree with the folders, first {off[0]}")
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    if not np.allclose(norms, 1.0, atol=1e-2):
+        raise MaterialError("features are not of unit norm")
+    return features / norms
