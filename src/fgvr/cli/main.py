@@ -1,0 +1,83 @@
+"""``fgvr``: the verbs, what happens to their errors, and the exit codes.
+
+0 done; 1 something failed; 2 the input or the command is wrong; 3 the spending cap stopped the run (what finished is
+kept); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fgvr import __version__
+from fgvr.cli import demo, doctor, evaluate, fieldguide, fit, label, predict, report
+from fgvr.cli.console import Interrupted, exit_code, note, set_up_logging, show_error
+from fgvr.errors import FgvrError
+
+
+class Verbs(TyperGroup):
+    """The command group; errors raised on purpose become one clean block and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except FgvrError as error:
+            show_error(error)
+            raise typer.Exit(exit_code(error)) from error
+        except (KeyboardInterrupt, Interrupted) as error:
+            note("\ninterrupted; finished work is kept. Resume with the same command.")
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            # The reader of our output went away (``| head``). Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="fgvr",
+    cls=Verbs,
+    help="Fine-grained visual recognition with multimodal LLMs: from a folder of photographs to a named classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(fit.app, name="fit")
+app.add_typer(fieldguide.app, name="fieldguide")
+app.command("label")(label.label)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fgvr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is going on.")] = False,
+) -> None:
+    """Fine-grained visual recognition with multimodal LLMs: from a folder of photographs to a named classifier."""
+    set_up_logging(verbose=verbose)
+
+
+def main() -> None:
+    """The ``fgvr`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
