@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from recorded.names import accepted_names, corrected_name, listed_name
 
 from fgvr.labels import parse_reply
 from fgvr.types import NamedImage
+from recorded.names import accepted_names, corrected_name, listed_name
 
 RECORDINGS = (
     ("cub200", "qwen", "Birds Qwen"),

@@ -13,9 +13,8 @@ CORRECTED = {
     "cub200": {
         "Artic Tern": "Arctic Tern",
         "Forsters Tern": "Forster's Tern",
-        "Chuck will Widow": "Chuck-will's-widow",
-        "Whip poor Will": "Whip-poor-will",
-        "Cape Glossy Starling": "Cape Glossy Starling",
+        "Chuck-will-Widow": "Chuck-will's-widow",
+        "Whip-poor-Will": "Whip-poor-will",
         "Le Conte Sparrow": "Le Conte's Sparrow",
         **{
             f"{who} {what}": f"{who}'s {what}"
@@ -40,10 +39,6 @@ CORRECTED = {
     "flowers102": {
         "Colt'S Foot": "Coltsfoot",
         "Barbeton Daisy": "Barberton Daisy",
-        "Globe Flower": "Globeflower",
-        "Californian Poppy": "California Poppy",
-        "Love In The Mist": "Love-in-a-mist",
-        "Bolero Deep Blue": "Lisianthus",
     },
     "pets37": {"German Shorthaired": "German Shorthaired Pointer", "Wheaten Terrier": "Soft-coated Wheaten Terrier"},
     "cars196": {},
@@ -56,10 +51,10 @@ ACCEPTED: dict[str, dict[str, tuple[str, ...]]] = {
         "Nighthawk": ("Common Nighthawk",), "White Pelican": ("American White Pelican",), "Sayornis": ("Eastern Phoebe", "Say's Phoebe", "Black Phoebe"),
         "Geococcyx": ("Greater Roadrunner", "Roadrunner"), "Florida Jay": ("Florida Scrub-Jay",), "Frigatebird": ("Magnificent Frigatebird",),
         "White-breasted Kingfisher": ("White-throated Kingfisher",), "Myrtle Warbler": ("Yellow-rumped Warbler",),
-        "Whip poor Will": ("Eastern Whip-poor-will",), "Tree Sparrow": ("American Tree Sparrow",), "Great Grey Shrike": ("Northern Shrike",),
+        "Whip-poor-Will": ("Eastern Whip-poor-will",), "Tree Sparrow": ("American Tree Sparrow",), "Great Grey Shrike": ("Northern Shrike",),
         "Nelson Sharp-tailed Sparrow": ("Nelson's Sparrow",), "Green Violetear": ("Mexican Violetear",), "Gray Catbird": ("Grey Catbird",),
         "American Three-toed Woodpecker": ("Three-toed Woodpecker",), "Western Wood Pewee": ("Western Wood-Pewee",),
-        "Brewer Blackbird": (), "Gray-crowned Rosy Finch": ("Gray-crowned Rosy-Finch",), "American Pipit": ("Buff-bellied Pipit",),
+        "Gray-crowned Rosy Finch": ("Gray-crowned Rosy-Finch",), "American Pipit": ("Buff-bellied Pipit",),
     },
     "dogs120": {
         "Japanese Spaniel": ("Japanese Chin",), "Maltese Dog": ("Maltese",), "Shih Tzu": ("Shih-Tzu",),
@@ -74,7 +69,7 @@ ACCEPTED: dict[str, dict[str, tuple[str, ...]]] = {
         "Chow": ("Chow Chow",), "Brabancon Griffon": ("Brussels Griffon", "Petit Brabancon"), "Pembroke": ("Pembroke Welsh Corgi",),
         "Cardigan": ("Cardigan Welsh Corgi",), "Mexican Hairless": ("Xoloitzcuintli", "Mexican Hairless Dog"), "African Hunting Dog": ("African Wild Dog",),
         "Staffordshire Bullterrier": ("Staffordshire Bull Terrier",), "Wirehaired Fox Terrier": ("Wire Fox Terrier",), "English Springer Spaniel": ("English Springer",),
-        "Newfoundland": ("Newfoundland Dog",), "Great Pyrenees": ("Pyrenean Mountain Dog",), "Australian Terrier": (), "Samoyed": ("Samoyed Dog",),
+        "Newfoundland": ("Newfoundland Dog",), "Great Pyrenees": ("Pyrenean Mountain Dog",), "Samoyed": ("Samoyed Dog",),
     },
     "pets37": {
         "Bengal": ("Bengal Cat",), "Persian": ("Persian Cat",), "Siamese": ("Siamese Cat",), "Sphynx": ("Sphynx Cat",), "Ragdoll": ("Ragdoll Cat",),
@@ -88,22 +83,22 @@ ACCEPTED: dict[str, dict[str, tuple[str, ...]]] = {
         "English Marigold": ("Calendula Officinalis", "Pot Marigold"), "Tiger Lily": ("Lilium Lancifolium",), "Moon Orchid": ("Phalaenopsis Amabilis", "Moth Orchid"),
         "Bird Of Paradise": ("Strelitzia Reginae", "Bird of Paradise Flower"), "Monkshood": ("Aconitum Napellus",), "Globe Thistle": ("Echinops Ritro",),
         "Snapdragon": ("Antirrhinum Majus",), "Colt'S Foot": ("Tussilago Farfara",), "King Protea": ("Protea Cynaroides",), "Spear Thistle": ("Cirsium Vulgare",),
-        "Yellow Iris": ("Iris Pseudacorus", "Yellow Flag Iris"), "Globe Flower": ("Trollius Europaeus", "European Globeflower", "Globe Flower"),
+        "Yellow Iris": ("Iris Pseudacorus", "Yellow Flag Iris"), "Globe Flower": ("Trollius Europaeus", "European Globeflower", "Globeflower"),
         "Purple Coneflower": ("Echinacea Purpurea",), "Peruvian Lily": ("Alstroemeria",), "Balloon Flower": ("Platycodon Grandiflorus",),
         "Giant White Arum Lily": ("Zantedeschia Aethiopica", "Calla Lily", "Arum Lily"), "Pincushion Flower": ("Scabiosa",), "Fritillary": ("Fritillaria Meleagris", "Fritillaria", "Snake's Head Fritillary"),
         "Red Ginger": ("Alpinia Purpurata",), "Grape Hyacinth": ("Muscari Armeniacum", "Muscari"), "Corn Poppy": ("Papaver Rhoeas", "Common Poppy"),
         "Prince Of Wales Feathers": ("Celosia Argentea", "Celosia"), "Stemless Gentian": ("Gentiana Acaulis",), "Artichoke": ("Cynara Scolymus", "Cynara Cardunculus", "Globe Artichoke"),
-        "Sweet William": ("Dianthus Barbatus",), "Carnation": ("Dianthus Caryophyllus",), "Garden Phlox": ("Phlox Paniculata",), "Love In The Mist": ("Nigella Damascena",),
+        "Sweet William": ("Dianthus Barbatus",), "Carnation": ("Dianthus Caryophyllus",), "Garden Phlox": ("Phlox Paniculata",), "Love In The Mist": ("Nigella Damascena", "Love-in-a-mist"),
         "Mexican Aster": ("Cosmos Bipinnatus", "Garden Cosmos"), "Alpine Sea Holly": ("Eryngium Alpinum",), "Ruby-lipped Cattleya": ("Cattleya Labiata",),
         "Great Masterwort": ("Astrantia Major",), "Siam Tulip": ("Curcuma Alismatifolia",), "Lenten Rose": ("Helleborus Orientalis", "Hellebore"), "Barbeton Daisy": ("Gerbera Jamesonii", "Gerbera Daisy"),
-        "Daffodil": ("Narcissus",), "Sword Lily": ("Gladiolus",), "Poinsettia": ("Euphorbia Pulcherrima",), "Bolero Deep Blue": ("Eustoma", "Eustoma Grandiflorum"),
+        "Daffodil": ("Narcissus",), "Sword Lily": ("Gladiolus",), "Poinsettia": ("Euphorbia Pulcherrima",), "Bolero Deep Blue": ("Lisianthus", "Eustoma", "Eustoma Grandiflorum"),
         "Wallflower": ("Erysimum Cheiri", "Wallflowers"), "Oxeye Daisy": ("Leucanthemum Vulgare",), "Common Dandelion": ("Taraxacum Officinale", "Dandelion"), "Wild Pansy": ("Viola Tricolor",),
         "Sunflower": ("Helianthus Annuus", "Common Sunflower"), "Gaura": ("Gaura Lindheimeri", "Oenothera Lindheimeri"), "Cautleya Spicata": ("Spiked Ginger Lily",),
         "Japanese Anemone": ("Anemone Hupehensis",), "Black-eyed Susan": ("Rudbeckia Hirta",), "Silverbush": ("Convolvulus Cneorum",),
         "Californian Poppy": ("Eschscholzia Californica", "California Poppy"), "Osteospermum": ("African Daisy",), "Spring Crocus": ("Crocus Vernus",), "Bearded Iris": ("Iris Germanica",),
         "Windflower": ("Wood Anemone", "Anemone Nemorosa"), "Tree Poppy": ("Matilija Poppy", "Romneya Coulteri"), "Gazania": ("Gazania Rigens",), "Thorn Apple": ("Datura Stramonium", "Jimsonweed", "Datura"),
         "Passion Flower": ("Passiflora Caerulea", "Blue Passionflower", "Passionflower", "Passiflora"), "Lotus": ("Nelumbo Nucifera", "Sacred Lotus"), "Toad Lily": ("Tricyrtis Hirta", "Tricyrtis"),
-        "Anthurium": ("Anthurium Andraeanum", "Flamingo Flower"), "Frangipani": ("Plumeria", "Plumeria Rubra", "Plumeria Obtusa"), "Desert-rose": ("Adenium Obesum", "Desert Rose"),
+        "Anthurium": ("Anthurium Andraeanum", "Flamingo Flower"), "Frangipani": ("Plumeria", "Plumeria Rubra", "Plumeria Obtusa"),
         "Desert Rose": ("Adenium Obesum",), "Cyclamen": ("Cyclamen Persicum",), "Watercress": ("Nasturtium Officinale",), "Bee Balm": ("Monarda Didyma", "Monarda"), "Ball Moss": ("Tillandsia Recurvata",),
         "Foxglove": ("Digitalis Purpurea",), "Camellia": ("Camellia Japonica",), "Mexican Petunia": ("Ruellia Simplex",), "Blanket Flower": ("Gaillardia Pulchella", "Gaillardia"),
         "Trumpet Creeper": ("Campsis Radicans", "Trumpet Vine"), "Blackberry Lily": ("Iris Domestica", "Belamcanda Chinensis"), "Geranium": ("Cranesbill",), "Canna Lily": ("Canna Indica", "Canna"),
@@ -116,8 +111,13 @@ _HYPHENATED = re.compile(
     r"\b(Black|White|Red|Blue|Green|Yellow|Gray|Golden|Orange|Chestnut|Bay|Dark|Clay|Olive|Slaty|Rose|Groove|Boat|Pied|"
     r"Ring|Ruby|Long|Scissor|Glaucous|Sharp|Three|Worm|Flat|Curly|Soft|Short|Hard) "
     r"(footed|billed|winged|headed|breasted|faced|crowned|sided|tailed|bellied|throated|capped|eyed|necked|backed|"
-    r"legged|colored|toed|cockaded|eating|coated|coater|haired|leaved|lipped|yellow)\b"
+    r"legged|colored|toed|cockaded|eating|coated|coater|haired|leaved|lipped)\b"
 )
+_COMPOUNDS = {
+    name.replace("-", " "): name
+    for name in ("Shih-Tzu", "Black-and-tan Coonhound", "Black-and-white Warbler", "Pink-yellow Dahlia",
+                 "Chuck-will-Widow", "Whip-poor-Will", "Cape-Glossy Starling")
+}  # fmt: skip
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -131,7 +131,7 @@ def listed_name(folder: str, listed: str, dataset: str) -> str:
         year, _, rest = listed.strip().partition(" ")
         return f"{rest} {year}" if _YEAR.fullmatch(year) else listed.strip()
     plain = " ".join(folder.partition(".")[2].replace("_", " ").split())
-    return re.sub(r"\b(Pink) (yellow)\b", r"\1-\2", _HYPHENATED.sub(r"\1-\2", plain))
+    return _COMPOUNDS.get(plain) or _HYPHENATED.sub(r"\1-\2", plain)
 
 
 def corrected_name(listed: str, dataset: str) -> str:

@@ -1,5 +1,6 @@
 """What the user gives (folders, patterns, manifests) and what they get (prediction files)."""
 
+from fgvr.data.exports import csv_bytes as csv_bytes
 from fgvr.data.exports import format_predictions as format_predictions
 from fgvr.data.exports import read_predictions as read_predictions
 from fgvr.data.exports import write_predictions as write_predictions

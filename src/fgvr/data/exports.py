@@ -87,16 +87,23 @@ def _from_jsonl(path: Path) -> Iterable[Mapping[str, Any]]:
     return (json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip())
 
 
-def _to_csv(predictions: Sequence[Prediction]) -> bytes:
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> bytes:
+    """A table as CSV, in which no cell can be taken for a formula; ``None`` is an empty cell."""
     target = io.StringIO(newline="")
     # All text is quoted: with "\n" line ends some versions of Python leave a bare "\r" in a cell unquoted.
     writer = csv.writer(target, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(_COLUMNS)
-    for p in predictions:
-        unknown = "true" if p.unknown else "false"
-        top = _json(_record(p)["top"])
-        writer.writerow([_guarded(p.item_id), _guarded(p.name), float(p.probability), unknown, top])
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_guarded(cell) if isinstance(cell, str) else cell for cell in row])
     return target.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _to_csv(predictions: Sequence[Prediction]) -> bytes:
+    rows = (
+        (p.item_id, p.name, float(p.probability), "true" if p.unknown else "false", _json(_record(p)["top"]))
+        for p in predictions
+    )
+    return csv_bytes(_COLUMNS, rows)
 
 
 def _from_csv(path: Path) -> Iterable[Mapping[str, Any]]:

@@ -138,7 +138,7 @@ def corpus(known: Sequence[Species], prompts: Prompts, *, rows: int, rng: np.ran
     lines = [prompts.meta, *texts.PLURALS.values(), "plants and animals", "things"]
     for row in range(rows):
         picture = texts.Picture(known[row % len(known)], *(bool(flag) for flag in rng.random(3) < 0.2))
-        lines.append(" ".join(ask(KINDS[row % (len(KINDS) - 1)], picture, known, prompts, rng)))
+        lines.append(" ".join(ask(KINDS[row // len(known) % (len(KINDS) - 1)], picture, known, prompts, rng)))
     return lines
 
 

@@ -269,7 +269,12 @@ class NeaR:
         assert self.last_fit is not None
         fit, folder = self.last_fit, run.path
         self.classifier.save(folder / "classifier")
-        rows = fit.fitted.support_rows(fit.labelled.named)
+        # Hash and place let an evaluation find support images among the test images, and a report show them.
+        sources = zip(fit.table.items, fit.table.hashes, strict=True)
+        rows = [
+            row | {"sha256": sha256, "path": str(item.path)}
+            for row, (item, sha256) in zip(fit.fitted.support_rows(fit.labelled.named), sources, strict=True)
+        ]
         write_text(folder / "support.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         write_json(folder / "set_aside.json", [asdict(aside) for aside in fit.set_aside])
         run.record(

@@ -1,0 +1,217 @@
+"""The findings as a Markdown page: figures first, then what they do and do not say."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fgvr.metrics import Interval
+from recorded import expected
+from recorded.heldout import DIRECT, TUNING, Method
+from recorded.names import ACCEPTED, CORRECTED
+from recorded.neighbours import Coverage, Neighbours
+from recorded.prose import CAVEATS, HEAD, HELD_OUT_NOTE, LABELS_NOTE, NEIGHBOURS_NOTE, SETS_NOTE, SHIFT_NOTE
+from recorded.quality import Quality
+
+
+@dataclass
+class Findings:
+    """Everything measured, in the order of the recordings."""
+
+    encoder: str
+    draws: int
+    runs: int
+    resamples: int
+    seed: int
+    models: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """Title to (model, images, classes)."""
+    quality: list[Quality] = field(default_factory=list)
+    mentioned: dict[str, tuple[float, float]] = field(default_factory=dict)
+    shifts: dict[str, dict[int, tuple[float, float, float]]] = field(default_factory=dict)
+    coverage: list[Coverage] = field(default_factory=list)
+    neighbours: list[Neighbours] = field(default_factory=list)
+    methods: list[Method] = field(default_factory=list)
+    differences: dict[tuple[str, str], list[tuple[str, str, Interval]]] = field(default_factory=dict)
+
+
+def page(found: Findings) -> str:
+    """The whole page."""
+    parts = [HEAD, _protocol(found), "## 1. The labels and the label space", *_labels(found), LABELS_NOTE]
+    parts += ["### Key alignment", _shifts(found), SHIFT_NOTE]
+    parts += [
+        "## 2. Candidate sets",
+        _coverage(found),
+        SETS_NOTE,
+        "### Neighbours",
+        _neighbours(found),
+        NEIGHBOURS_NOTE,
+    ]
+    parts += ["## 3. A text-free classifier on held-out images", _methods(found), _differences(found)]
+    parts += ["### Against the earlier probe", _held_out_expected(found), HELD_OUT_NOTE]
+    parts += ["## Names corrected and accepted", _names(), "## Caveats", CAVEATS]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, first column to the left and the others to the right."""
+    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def points(share: float | Interval, reference: float | None = None) -> str:
+    """Per cent; with a reference "value (expected, difference)"."""
+    value = 100 * float(share)
+    if reference is None:
+        return f"{value:.1f}"
+    return f"{value:.1f} ({100 * reference:.1f}, {value - 100 * reference:+.1f})"
+
+
+def _protocol(found: Findings) -> str:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "numpy"))
+    recordings = "; ".join(
+        f"{title}: {model}, {n} images of {c} classes" for title, (model, n, c) in found.models.items()
+    )
+    lines = [
+        f"Written by `scripts/recorded_labels.py` on {datetime.date.today().isoformat()}; {platform.system()} "
+        f"{platform.machine()}, {os.cpu_count()} cores, CPU only, Python {platform.python_version()}, {versions}.",
+        f"Recordings: {recordings}.",
+        f"Sentence encoder of every sACC: {found.encoder}, raw names.",
+        f"Seed {found.seed}. Intervals: 95 % percentile bootstrap over *classes* ({found.resamples} resamples), because "
+        "the three images of a class are not independent; cACC's with the matching held fixed.",
+        f"Random sets: {found.draws} draws for coverage, {found.runs} for the classifier.",
+        "Per cent throughout. In brackets after a figure: the earlier probe's figure and the difference in points.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _labels(found: Findings) -> list[str]:
+    accuracy, space = [], []
+    for one in found.quality:
+        known = expected.QUALITY.get(one.title, {}) if one.reading == "authors" else {}
+        who = [one.title, one.reading]
+        accuracy.append(
+            [*who, f"{one.answered}/{one.images}", points(one.exact, known.get("exact")), points(one.corrected),
+             one.accepted.percent(), points(one.sacc, known.get("sacc")), one.sacc_accepted.percent(),
+             points(one.siou_cased, known.get("siou_cased")), points(one.siou_split, known.get("siou_split")),
+             points(one.cacc, known.get("cacc"))]
+        )  # fmt: skip
+        labels = f"{one.labels} ({known['labels']:.0f})" if known else f"{one.labels}"
+        yearless = "" if one.yearless is None else points(one.yearless)
+        space.append(
+            [*who, str(one.raw), labels, str(one.merged), points(one.hit, known.get("hit")), points(one.hit_accepted),
+             points(one.class_best, known.get("class_best")), points(one.precision, known.get("precision")), yearless]
+        )  # fmt: skip
+    mentions = [
+        [title, points(listed, expected.QUALITY.get(title, {}).get("mentioned")), points(accepted)]
+        for title, (listed, accepted) in found.mentioned.items()
+    ]
+    return [
+        table(("recording", "reading", "answered", "exact, listed", "exact, corrected", "accepted name",
+               "sACC, listed", "sACC, best accepted", "sIOU cased", "sIOU split", "cACC"), accuracy),
+        table(("recording", "reading", "labels raw", "normalised", "merged", "classes hit", "classes hit, accepted",
+               "best sim. of a class", "label precision", "exact without years"), space),
+        "Share of images whose *full reply* holds the name as whole words:",
+        table(("recording", "listed name", "any accepted name"), mentions),
+    ]  # fmt: skip
+
+
+def _shifts(found: Findings) -> str:
+    rows = []
+    for title, by in found.shifts.items():
+        cells = [f"{100 * by[s][0]:.1f} / {100 * by[s][1]:.1f} / {100 * by[s][2]:.1f}" for s in (-1, 0, 1)]
+        rows.append([title, *cells])
+    cars = expected.SHIFTED_CARS
+    rows.append(["*earlier probe, cars*", f"- / {100 * cars['sacc']:.1f} / {100 * cars['siou_cased']:.1f}", "", ""])
+    return table(("exact / sACC / sIOU cased against", "the class before", "the class", "the class after"), rows)
+
+
+def _coverage(found: Findings) -> str:
+    rows = []
+    for one in found.coverage:
+        near, random, best = expected.COVERAGE.get(one.title, {}).get(one.k, (None, None, None))
+        draws = f"{points(one.random_listed, random)} [{100 * one.random_listed.low:.1f}, {100 * one.random_listed.high:.1f}]"
+        nothing = one.k == 1
+        rows.append(
+            [one.title, str(one.k), points(one.listed, near), "as k=1" if nothing else draws,
+             "-" if nothing else one.gain.percent(), points(one.accepted), points(one.random_accepted),
+             points(one.best, best), points(one.random_best), f"{one.size:.2f} / {one.random_size:.2f}"]
+        )  # fmt: skip
+    head = ("recording", "k", "neighbour sets", "random sets [draws]", "gain", "accepted: neighbours",
+            "accepted: random", "best sim.: neighbours", "best sim.: random", "set size near/random")  # fmt: skip
+    return table(head, rows)
+
+
+def _neighbours(found: Findings) -> str:
+    rows = []
+    for one in found.neighbours:
+        known = expected.NEIGHBOURS.get(one.title, (None,) * 5)
+        rows.append(
+            [one.title, points(one.nearest, known[1]), points(one.k3, known[0]),
+             f"{points(one.mutual, known[2])}, {one.mutual_pairs} pairs", points(one.agreeing),
+             points(one.right_agreeing, known[3]), points(one.right_otherwise, known[4])]
+        )  # fmt: skip
+    head = ("recording", "nearest of the class", "k=3 neighbours of the class", "mutual nearest of the class",
+            "nearest has the same label", "then exact", "otherwise exact")  # fmt: skip
+    return table(head, rows)
+
+
+def _methods(found: Findings) -> str:
+    keys = ("exact", "accepted", "sacc", "sacc_accepted", "siou_split", "cacc")
+    rows = [
+        [one.title, f"*{one.name}*" if one.name == DIRECT else one.name, *(one.figures[key].percent() for key in keys)]
+        for one in found.methods
+    ]
+    head = (
+        "recording",
+        "answer",
+        "exact, listed",
+        "accepted name",
+        "sACC, listed",
+        "sACC, best accepted",
+        "sIOU split",
+        "cACC",
+    )
+    return table(head, rows)
+
+
+def _differences(found: Findings) -> str:
+    titles = list(dict.fromkeys(title for title, _ in found.differences))
+    blocks = []
+    for key, what in (("sacc", "sACC (listed name)"), ("accepted", "accepted name")):
+        columns = [found.differences[title, key] for title in titles]
+        rows = [
+            [f"{first[0]} minus {first[1]}", *(column[row][2].percent() for column in columns)]
+            for row, first in enumerate(columns[0])
+        ]
+        blocks.append(table((f"points of {what}, paired", *titles), rows))
+    return "\n\n".join(blocks)
+
+
+def _held_out_expected(found: Findings) -> str:
+    rows = []
+    for title, known in expected.HELD_OUT.items():
+        by_name = {one.name: one.figures["sacc"] for one in found.methods if one.title == title}
+        kinds = ("PRODEN, own label", "PRODEN, k=3 vote", "PRODEN, k=3 own x5")
+        if by_name:
+            rows.append([title, *(points(by_name[kind], value) for kind, value in zip(kinds, known))])
+    settings = (
+        f"PRODEN here: {TUNING.epochs} full-batch steps of {TUNING.optimiser}, learning rate {TUNING.learning_rate:g}, "
+        "logit scale 100, a residual on unit-norm prototypes; the probe trained free prototypes."
+    )
+    return table(("held-out sACC, listed", "k=1", "k=3", "k=3, own label x5"), rows) + f"\n\n{settings}"
+
+
+def _names() -> str:
+    blocks = []
+    for dataset, corrections in CORRECTED.items():
+        changed = "; ".join(f"{old} → {new}" for old, new in corrections.items()) or "none"
+        blocks.append(
+            f"- **{dataset}**: corrected {len(corrections)} ({changed}); further accepted names for "
+            f"{len(ACCEPTED[dataset])} classes"
+            + (", and every name without its year." if dataset == "cars196" else ".")
+        )
+    return "\n".join(blocks)
