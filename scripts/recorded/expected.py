@@ -31,7 +31,7 @@ NEIGHBOURS = {
     "Flowers Qwen": (0.631, 0.78, 0.897, 0.245, 0.155),
     "Pets Qwen": (0.369, 0.48, 0.682, 0.571, 0.474),
 }
-"""Purity at k = 3, of the nearest, of mutual nearest pairs; precision where the nearest agrees, and where it does not."""
+"""Purity at k = 3, of the nearest, of mutual nearest pairs; precision where the nearest agrees, and elsewhere."""
 HELD_OUT = {
     "Birds Qwen": (0.614, 0.600, 0.616),
     "Birds Gemini": (0.643, 0.619, 0.643),

@@ -28,6 +28,8 @@ TUNING = TuneSettings(
 )
 """Fixed beforehand; nothing was chosen by looking at the held-out images."""
 KINDS = ("own label", "k=2 vote", "k=3 vote", "k=3 own x5", "k=3 random")
+STARTED = ("k=3 vote", "k=3 own x5", "k=3 random")
+"""Kinds for which PRODEN is also started from the own-label prototypes, not from those of the sets themselves."""
 DIRECT = "MLLM's own answer"
 
 
@@ -99,13 +101,18 @@ def answers_of_fold(
         "nearest image": [named(propagate(features, labels, queries, k=1))],
         f"propagation, {PROPAGATED} nearest": [named(propagate(features, labels, queries))],
     }
+    own = prototypes(features, no_sets(labels).weights(label_count))
     for kind in KINDS:
         for run in range(runs if kind == "k=3 random" else 1):
             sets = sets_of(kind, features, labels, num_labels=label_count, seed=seed + run)
             heads = prototypes(features, sets.weights(label_count))
             tuned = tune(features, sets, heads, TUNING, names=space.names, seed=seed + run).text_features
-            found.setdefault(f"prototypes, {kind}", []).append(named((queries @ heads.T).argmax(axis=1)))
-            found.setdefault(f"PRODEN, {kind}", []).append(named((queries @ tuned.T).argmax(axis=1)))
+            classifiers = {f"prototypes, {kind}": heads, f"PRODEN, {kind}": tuned}
+            if kind in STARTED:
+                begun = tune(features, sets, own, TUNING, names=space.names, seed=seed + run).text_features
+                classifiers[f"PRODEN from own, {kind}"] = begun
+            for method, classifier in classifiers.items():
+                found.setdefault(method, []).append(named((queries @ classifier.T).argmax(axis=1)))
     return found
 
 
@@ -147,6 +154,9 @@ COMPARISONS = (
     ("PRODEN, k=3 vote", "PRODEN, own label"),
     ("PRODEN, k=3 own x5", "PRODEN, own label"),
     ("PRODEN, k=3 vote", "PRODEN, k=3 random"),
+    ("PRODEN from own, k=3 vote", "PRODEN, k=3 vote"),
+    ("PRODEN from own, k=3 vote", "PRODEN, own label"),
+    ("PRODEN from own, k=3 vote", "PRODEN from own, k=3 random"),
     ("PRODEN, own label", DIRECT),
 )
 """(one, other): paired on the same held-out images."""

@@ -31,7 +31,7 @@ class Coverage:
     size: float
     """Mean number of distinct labels in a set."""
     random_listed: Interval
-    """The same with random sets: mean over draws and the central 95 % of the draws. At k = 1 there is nothing to draw."""
+    """The same with random sets: mean over draws, central 95 % of the draws; at k = 1 nothing is drawn."""
     random_accepted: Interval
     random_best: Interval
     random_size: float
@@ -59,7 +59,7 @@ def label_scores(recording: Recording, encoder: TextEncoder) -> tuple[np.ndarray
     """(N,) normalised-label codes, and (C, T) exact, accepted and cosine of every label against every class."""
     names = [name or "" for name in recording.named]
     labels, keys = codes(names)
-    written = {key: name for key, name in zip((keys[c] for c in labels), names)}
+    written = dict(zip((keys[c] for c in labels), names))
     class_names = list(recording.class_names)
     forms = dict(zip(recording.classes.tolist(), recording.accepted))
     exact = np.array([[key == normalise(name) for name in class_names] for key in keys])

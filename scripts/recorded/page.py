@@ -72,6 +72,7 @@ def points(share: float | Interval, reference: float | None = None) -> str:
 
 def _protocol(found: Findings) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "numpy"))
+    classes = "as the three images of a class are not independent; cACC's with the matching held fixed."
     recordings = "; ".join(
         f"{title}: {model}, {n} images of {c} classes" for title, (model, n, c) in found.models.items()
     )
@@ -80,8 +81,7 @@ def _protocol(found: Findings) -> str:
         f"{platform.machine()}, {os.cpu_count()} cores, CPU only, Python {platform.python_version()}, {versions}.",
         f"Recordings: {recordings}.",
         f"Sentence encoder of every sACC: {found.encoder}, raw names.",
-        f"Seed {found.seed}. Intervals: 95 % percentile bootstrap over *classes* ({found.resamples} resamples), because "
-        "the three images of a class are not independent; cACC's with the matching held fixed.",
+        f"Seed {found.seed}. Intervals: 95 % bootstrap over *classes*, {found.resamples} resamples, {classes}",
         f"Random sets: {found.draws} draws for coverage, {found.runs} for the classifier.",
         "Per cent throughout. In brackets after a figure: the earlier probe's figure and the difference in points.",
     ]
@@ -133,7 +133,8 @@ def _coverage(found: Findings) -> str:
     rows = []
     for one in found.coverage:
         near, random, best = expected.COVERAGE.get(one.title, {}).get(one.k, (None, None, None))
-        draws = f"{points(one.random_listed, random)} [{100 * one.random_listed.low:.1f}, {100 * one.random_listed.high:.1f}]"
+        drawn = one.random_listed
+        draws = f"{points(drawn, random)} [{100 * drawn.low:.1f}, {100 * drawn.high:.1f}]"
         nothing = one.k == 1
         rows.append(
             [one.title, str(one.k), points(one.listed, near), "as k=1" if nothing else draws,
@@ -196,13 +197,16 @@ def _held_out_expected(found: Findings) -> str:
     for title, known in expected.HELD_OUT.items():
         by_name = {one.name: one.figures["sacc"] for one in found.methods if one.title == title}
         kinds = ("PRODEN, own label", "PRODEN, k=3 vote", "PRODEN, k=3 own x5")
+        started = ("PRODEN from own, k=3 vote", "PRODEN from own, k=3 own x5")
         if by_name:
-            rows.append([title, *(points(by_name[kind], value) for kind, value in zip(kinds, known))])
+            cells = zip((*kinds, *started), (*known, *known[1:]))
+            rows.append([title, *(points(by_name[kind], value) for kind, value in cells)])
     settings = (
         f"PRODEN here: {TUNING.epochs} full-batch steps of {TUNING.optimiser}, learning rate {TUNING.learning_rate:g}, "
         "logit scale 100, a residual on unit-norm prototypes; the probe trained free prototypes."
     )
-    return table(("held-out sACC, listed", "k=1", "k=3", "k=3, own label x5"), rows) + f"\n\n{settings}"
+    head = ("held-out sACC, listed", "k=1", "k=3", "k=3, own label x5", "k=3 from own", "k=3 x5 from own")
+    return table(head, rows) + f"\n\n{settings}"
 
 
 def _names() -> str:

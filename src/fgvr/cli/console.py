@@ -24,10 +24,6 @@ SHOWN = 5
 """Inputs set aside that are listed by name."""
 
 
-class Interrupted(Exception):
-    """Stopped by the user inside a library that turned the interrupt into something else."""
-
-
 def out(text: str) -> None:
     """One line of data."""
     sys.stdout.write(_encodable(text, sys.stdout.encoding) + "\n")

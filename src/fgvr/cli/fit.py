@@ -50,7 +50,9 @@ def near(
     prompt: o.Prompt = "paper",
     support: Annotated[int, typer.Option("--support", min=1, help="Images to name, drawn at random.")] = 600,
     support_split: Annotated[str, typer.Option(help="Rows of this split are the support set.")] = "support",
-    sets: Annotated[o.Sets, typer.Option(help="Where candidate sets come from; two are ablations.")] = o.Sets.neighbours,
+    sets: Annotated[
+        o.Sets, typer.Option(help="Where candidate sets come from; two are ablations.")
+    ] = o.Sets.neighbours,
     k: Annotated[int, typer.Option("--k", min=1, help="Neighbours in a set, the image itself among them.")] = 3,
     policy: Annotated[o.Policy, typer.Option(help="Weights of the labels in a set.")] = o.Policy.vote,
     preset: Annotated[
@@ -81,7 +83,10 @@ def near(
     seed: o.Seed = 0,
     json_wanted: o.Json = False,
 ) -> None:
-    """NeaR: name a support set, clean the names up by neighbours, tune a classifier. Labels are never looked at."""
+    """NeaR: from photographs without labels to a classifier.
+
+    Names a support set, cleans the names up by neighbours, tunes a classifier. True labels are never looked at.
+    """
     from fgvr.data import load_items
     from fgvr.methods.near import NeaR
     from fgvr.mllm import load_prices

@@ -106,10 +106,33 @@ def start_afresh(folder: Path) -> Path | None:
     try:
         lock.move_folder(aside)
     except OSError as error:
-        raise RunError(f"the old run cannot be moved: {error}", remedy="Use another --out.", path=str(folder)) from error
+        raise RunError(
+            f"the old run cannot be moved: {error}", remedy="Use another --out.", path=str(folder)
+        ) from error
     finally:
         lock.release()
     return aside
+
+
+def content_hashes(items: Sequence[ImageItem]) -> list[str]:
+    """SHA-256 of each file's bytes, "" for one that cannot be read.
+
+    Always given with a question: replies of a recording are keyed with whatever hashes the caller knew.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(_hash_or_nothing, items))
+
+
+def _hash_or_nothing(item: ImageItem) -> str:
+    from fgvr.errors import ImageError
+    from fgvr.images import content_hash
+
+    try:
+        return content_hash(item.path)
+    except ImageError:
+        return ""
 
 
 def cost_ahead(
@@ -126,18 +149,21 @@ def cost_ahead(
     """What naming ``items`` would still take, and how many answers are known already. Asks nothing, writes nothing."""
     from fgvr.methods.near.labelling import naming_requests
     from fgvr.mllm import ResponseCache, estimate, plan
+    from fgvr.mllm.base import BY_ITEM
     from fgvr.runs import Ledger
 
     replies = ResponseCache(cache) if cache is not None and cache.exists() else None
     looking: dict[str, Any] = {"ledger": Ledger(ledger), "cache": replies, "retry_failed": retry_failed}
     try:
         meta, category = _meta_ahead(items, mllm, prompt, looking)
-        found = plan(naming_requests(items, category=category, **prompt), mllm, **looking)
+        found = plan(naming_requests(items, category=category, hashes=content_hashes(items), **prompt), mllm, **looking)
     finally:
         if replies is not None:
             replies.close()
     todo = [*meta, *(request for request, _ in found.leaders)]
-    return estimate(todo, mllm, prices=prices, concurrency=concurrency), len(found.known)
+    # A recording answers at once; of other models nothing is known but that they take a while.
+    each = {"seconds_per_call": 0.0} if mllm.preprocessing == BY_ITEM else {}
+    return estimate(todo, mllm, prices=prices, concurrency=concurrency, **each), len(found.known)
 
 
 def _meta_ahead(

@@ -14,6 +14,7 @@ import typer
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, out, out_json, printable, show_set_aside, tally
 from fgvr.cli.inputs import (
+    content_hashes,
     cost_ahead,
     estimate_rows,
     first_items,
@@ -64,7 +65,7 @@ def label(
     price_table = load_prices(prices) if prices else None
     model = load_model(mllm, device=device)
     replies = None if cache is None else cache / "replies.sqlite"
-    asking = {"concurrency": concurrency, "prices": price_table, "retry_failed": retry_failed}
+    asking: dict[str, Any] = {"concurrency": concurrency, "prices": price_table, "retry_failed": retry_failed}
     if dry_run:
         ledger = out_folder / f"{LEDGER}.jsonl"
         show_estimate(
@@ -146,7 +147,7 @@ def run_labelling(
 def readable(
     items: Sequence[ImageItem], ledger: Ledger, progress: Progress
 ) -> tuple[list[ImageItem], list[str], list[SetAside]]:
-    """The images that can be decoded, their hashes ("" where not read anew), and the others.
+    """The images that can be decoded, their hashes, and the others.
 
     Nothing is paid for a broken file. What the ledger knows was readable when it was asked about.
     """
@@ -155,18 +156,15 @@ def readable(
 
     asked = ledger.latest()
     new = [item for item in items if item.id not in asked]
-    hashes: dict[str, str] = {}
     bad: list[SetAside] = []
-    for done, (item, outcome) in enumerate(decode_all(new, side=SEEN_SIDE), start=1):
+    for done, (_, outcome) in enumerate(decode_all(new, side=SEEN_SIDE), start=1):
         if isinstance(outcome, SetAside):
             bad.append(outcome)
-        else:
-            hashes[item.id] = outcome.sha256
         progress("read", done, len(new))
     broken = {aside.id for aside in bad}
     good = [item for item in items if item.id not in broken]
     require_some(good, set_aside=bad)
-    return good, [hashes.get(item.id, "") for item in good], bad
+    return good, content_hashes(good), bad
 
 
 def show_estimate(found: tuple[Any, int], *, json_wanted: bool) -> None:
@@ -230,9 +228,7 @@ def _summary(labelled: Labelled, aside: Sequence[SetAside], folder: Path, spent:
     }
 
 
-def _write(
-    run: RunFolder, labelled: Labelled, aside: Sequence[SetAside], summary: dict[str, Any], source: str
-) -> None:
+def _write(run: RunFolder, labelled: Labelled, aside: Sequence[SetAside], summary: dict[str, Any], source: str) -> None:
     from fgvr.data import csv_bytes, write_predictions
     from fgvr.runs import write_bytes, write_json, write_text
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from fgvr import __version__
 from fgvr.cli import demo, doctor, evaluate, fieldguide, fit, label, predict, report
-from fgvr.cli.console import Interrupted, exit_code, note, set_up_logging, show_error
+from fgvr.cli.console import exit_code, note, set_up_logging, show_error
 from fgvr.errors import FgvrError
 
 
@@ -29,7 +29,7 @@ class Verbs(TyperGroup):
         except FgvrError as error:
             show_error(error)
             raise typer.Exit(exit_code(error)) from error
-        except (KeyboardInterrupt, Interrupted) as error:
+        except KeyboardInterrupt as error:
             note("\ninterrupted; finished work is kept. Resume with the same command.")
             raise typer.Exit(130) from error
         except BrokenPipeError as error:

@@ -39,8 +39,9 @@ def predict(
     device: o.Device = "auto",
     json_wanted: o.Json = False,
 ) -> None:
-    """Classify images: name, probability, top-k, or an honest "unknown".
+    """Classify images with a fitted run, locally.
 
+    Each gets a name, a probability and a top-k, or an honest "unknown".
     JSON Lines on standard output; with --out a file, and what was set aside in FILE.set_aside.jsonl.
     """
     from fgvr.data import format_predictions, load_items, write_predictions

@@ -1,0 +1,77 @@
+"""The command before any work: speed, light imports, version, reference, exit codes of a wrong call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fgvr import __version__
+
+from .world import fgvr
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "transformers", "numpy", "scipy", "PIL", "pyarrow", "openai", "jinja2"}
+
+
+def test_help_is_quick():
+    command = [sys.executable, "-m", "fgvr", "--help"]
+    subprocess.run(command, capture_output=True, check=True)  # compiles
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        taken.append(time.perf_counter() - began)
+    assert "fit" in done.stdout
+    assert min(taken) < 0.3, taken  # the least: other work on the machine is not the command's doing
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "near", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    script = f"""
+import sys
+from fgvr.cli.main import main
+sys.argv = ["fgvr", *{arguments}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(sorted({HEAVY} & {{*sys.modules}}), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_version():
+    assert fgvr("--version").stdout.strip() == f"fgvr {__version__}"
+
+
+def test_every_verb_explains_itself():
+    for verb in ("label", "fit near", "predict", "evaluate", "report", "demo", "doctor", "fieldguide make"):
+        result = fgvr(*verb.split(), "--help")
+        assert result.exit_code == 0
+        assert "--help" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["fit", "near", "x"], ["nonsense"], ["label", "--limit", "0"]])
+def test_a_wrong_call_exits_with_2(arguments):
+    assert fgvr(*arguments).exit_code == 2
+
+
+def test_the_reference_is_current():
+    command = [sys.executable, ROOT / "scripts" / "write_cli_reference.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_interrupt_exits_with_130_and_says_how_to_go_on(monkeypatch, tmp_path):
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fgvr.data.load_items", interrupted)
+    result = fgvr("label", tmp_path, "--out", tmp_path / "run", "--mllm", "fieldguide")
+    assert result.exit_code == 130
+    assert "same command" in result.stderr

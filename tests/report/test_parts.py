@@ -1,0 +1,97 @@
+"""The pure parts: which pictures are chosen, how numbers read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fgvr.report import words
+from fgvr.report.charts import thinned
+from fgvr.report.sheet import both_ends, contact_sheet
+from fgvr.report.thumbs import Thumbnails
+from fgvr.types import Prediction
+
+PIXEL = "data:image/png;base64,AAAA"
+
+
+def some(probabilities: list[float], name: str = "Tern") -> list[Prediction]:
+    return [Prediction(f"{name}{i}", name, p) for i, p in enumerate(probabilities)]
+
+
+def test_both_ends_by_hand():
+    chosen = both_ends(some([0.5, 0.9, 0.1, 0.7, 0.3]), 4)
+    assert [one.probability for one in chosen] == [0.9, 0.1, 0.7, 0.3]
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.integers(0, 40))
+def test_both_ends_is_a_selection_with_the_extremes(values, most):
+    members = some(values)
+    chosen = both_ends(members, most)
+    assert len(chosen) == min(most, len(members)) == len({one.item_id for one in chosen})
+    if len(chosen) >= 2:
+        assert {max(values), min(values)} <= {one.probability for one in chosen}
+
+
+def test_every_name_gets_its_first_picture_before_any_gets_its_second():
+    predictions = [*some([0.9] * 50, "Tern"), *some([0.8] * 2, "Wren"), *some([0.7], "Coot")]
+    images = {one.item_id: Path(one.item_id) for one in predictions}
+    thumbs = Thumbnails(lambda _: PIXEL, budget=4 * (len(PIXEL) + 400))
+    sheet = contact_sheet(predictions, images, thumbs, max_per_class=24)
+    assert [(group.name, len(group.cards) >= 1) for group in sheet.groups] == [
+        ("Tern", True),
+        ("Wren", True),
+        ("Coot", True),
+    ]
+    assert sheet.hidden == 53 - sum(len(group.cards) for group in sheet.groups) > 40
+
+
+def test_a_picture_is_decoded_once():
+    calls: list[Path] = []
+
+    def make(path: Path) -> str:
+        calls.append(path)
+        return PIXEL
+
+    thumbs = Thumbnails(make, budget=10**6)
+    assert thumbs.get(Path("a")) == thumbs.get(Path("a")) == PIXEL
+    assert calls == [Path("a")]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.999, ">99 %"), (0.99, "99 %"), (0.004, "<1 %"), (0.5, "50 %"), (float("nan"), "–")]
+)
+def test_probability_is_never_certain(value, expected):
+    assert words.probability(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.42, "0.42 s"), (9.96, "10.0 s"), (59.7, "1 min 00 s"), (312, "5 min 12 s"), (7380, "2 h 03 min"), (None, "–")],
+)
+def test_seconds(value, expected):
+    assert words.seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "unknown"), (0, "$0"), (0.00001, "<$0.0001"), (0.18, "$0.18"), (0.1812, "$0.1812"), (1234.5, "$1,234.50")],
+)
+def test_money(value, expected):
+    assert words.money(value) == expected
+
+
+@given(st.text(max_size=60), st.integers(0, 9999))
+def test_slugs_are_safe(text, number):
+    made = words.slug(text, number)
+    assert made.isascii()
+    assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=2000))
+def test_thinning_keeps_the_ends(points):
+    kept = thinned(points, 100)
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert len(kept) <= 201
