@@ -9,8 +9,6 @@ import argparse
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
-
 from fgvr.fieldguide.dataset import contact_sheet
 from fgvr.fieldguide.guide import all_species, super_categories
 from fgvr.fieldguide.species import Species
@@ -26,10 +24,8 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=150)
     options = parser.parse_args()
     sheet = contact_sheet(shown(all_species()), columns=8, tile=options.tile)
-    # 256 colours keep the file small; no dithering, which would speckle the paper.
-    small = sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    small.save(options.out, optimize=True)
+    sheet.save(options.out, optimize=True)
     print(f"{options.out}: {sheet.width} x {sheet.height}, {options.out.stat().st_size / 1000:.0f} kB")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from fgvr.cli.demo import PRICED_AS, what_it_would_cost
+from fgvr.cli.demo import PRICED_AS, draw, what_it_would_cost
 from fgvr.fieldguide import dataset
 from fgvr.fieldguide.guide import all_species
 
@@ -22,8 +23,10 @@ def few_species(monkeypatch):
 
 def test_demo_prints_one_table_and_a_second_run_asks_nothing(world, few_species, tmp_path):
     counts = ("--support-per-species", 2, "--test-per-species", 2, "--sentence-encoder", "none")
-    dataset.make(tmp_path / "demo" / "world", support_per_species=2, test_per_species=2, scenes=0, train_per_species=0)
-    rows = [json.loads(line) for line in (tmp_path / "demo" / "world" / "manifest.jsonl").read_text().splitlines()]
+    # Draw first, as the demo would, to know what a recording must answer.
+    draw(tmp_path / "demo" / "world", seed=0, support=2, test=2)
+    manifest = next((tmp_path / "demo" / "world").rglob("manifest.jsonl"))
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     replies = [{"image": row["image"], "reply": f"It is a {row['label']}.", "model": "m"} for row in rows]
     (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
     models = ("--encoder", world.encoder, "--mllm", f"replay:{tmp_path / 'replies.jsonl'}", "--preset", "lite")
@@ -57,7 +60,7 @@ def test_the_estimated_cost_is_that_of_the_questions_answered(tmp_path):
 
 def test_fieldguide_make_writes_a_manifest(few_species, tmp_path):
     counts = ("--support-per-species", 1, "--test-per-species", 1, "--scenes", 0, "--size", 48)
-    manifest = done("fieldguide", "make", tmp_path / "guide", *counts).stdout.strip()
-    rows = [json.loads(line) for line in open(manifest)]
+    manifest = Path(done("fieldguide", "make", tmp_path / "guide", *counts).stdout.strip())
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert len(rows) == 12
     assert {row["split"] for row in rows} == {"support", "test"}

@@ -9,17 +9,38 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fgvr.data import load_items
 from fgvr.errors import InputError
-from fgvr.fieldguide.dataset import contact_sheet, make
-from fgvr.fieldguide.guide import accepted_names, all_species
+from fgvr.fieldguide.dataset import (
+    EVALUATION_SEEDS,
+    SCENE_SEEDS,
+    SEED_STRIDE,
+    SPLIT_SEEDS,
+    Plan,
+    contact_sheet,
+    make,
+)
+from fgvr.fieldguide.guide import accepted_names, all_species, by_key, split_seen_unseen
+from fgvr.fieldguide.plate import PAPER
+from fgvr.fieldguide.render import render
+from fgvr.fieldguide.training.pictures import TRAIN_SEED
 
 FEW = tuple(all_species()[i] for i in (0, 1, 50, 110))
-SMALL = {"size": 48, "support_per_species": 2, "train_per_species": 1, "test_per_species": 2, "scenes": 3, "species": FEW}
+SMALL = {
+    "size": 48,
+    "support_per_species": 2,
+    "train_per_species": 1,
+    "test_per_species": 2,
+    "scenes": 3,
+    "species": FEW,
+}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -88,10 +109,11 @@ def test_a_killed_make_is_completed_to_the_same_bytes(tmp_path):
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (broken / "manifest.jsonl").exists(), "a folder without its manifest is incomplete"
     make(broken, workers=1, **SMALL)
-    whole = digests(tmp_path / "whole")
-    assert {name: digest for name, digest in digests(broken).items() if name in whole} == whole
-    assert all(name in whole or ".jpg" in name for name in digests(broken))
+    left = {name: digest for name, digest in digests(broken).items() if ".tmp-" not in name}
+    assert left == digests(tmp_path / "whole")
 
 
 def test_a_complete_world_is_left_alone_and_a_foreign_folder_refused(tmp_path):
@@ -110,6 +132,60 @@ def test_a_complete_world_is_left_alone_and_a_foreign_folder_refused(tmp_path):
             make(tmp_path / "new", **{**SMALL, **wrong})
 
 
-def test_a_plate_holds_every_species():
-    plate = contact_sheet(FEW, columns=2, tile=60)
-    assert plate.size == (2 * 63 + 3, 2 * 75 + 3)
+def test_the_same_folder_is_completed_when_a_picture_is_lost(tmp_path):
+    manifest = make(tmp_path, workers=1, **SMALL)
+    whole = digests(tmp_path)
+    (tmp_path / rows(manifest)[3]["image"]).unlink()
+    told: list[tuple[int, int]] = []
+    make(tmp_path, workers=1, progress=lambda done, total: told.append((done, total)), **SMALL)
+    assert digests(tmp_path) == whole
+    assert told == [(done, len(FEW) + 3) for done in range(1, len(FEW) + 4)]
+
+
+def test_rows_say_how_to_draw_the_picture_again_and_what_it_shows(tmp_path):
+    written = rows(make(tmp_path, workers=1, **SMALL))
+    seen = {one.key for one in split_seen_unseen()[0]}
+    for row in written[::4]:
+        drawn = render(by_key(row["key"]), row["view_seed"], size=48)
+        assert row["box"] == [int(v) for v in drawn.box]
+        assert (row["sex"], row["background"]) == (drawn.view.sex, drawn.view.background)
+        assert row["difficulty"] == drawn.view.difficulty
+        assert row["attributes"] == by_key(row["key"]).attributes
+        assert row["seen"] == (row["key"] in seen)
+        with Image.open(tmp_path / row["image"]) as image:
+            assert image.size == (row["width"], row["height"]) == (48, 48)
+            assert {layer[1:3] for layer in image.layer} == {(1, 1)}, "colour is not subsampled"
+            difference = np.abs(np.asarray(image, float) - np.asarray(drawn.image, float)).mean()
+        assert difference < 4
+
+
+def test_folders_read_as_classes_give_the_common_names(tmp_path):
+    make(tmp_path, workers=1, **SMALL)
+    items = load_items(tmp_path / "images" / "support").items
+    assert sorted({item.label for item in items}) == sorted(one.name for one in FEW)
+    catalogue = json.loads((tmp_path / "species.json").read_text(encoding="utf-8"))
+    assert [entry["key"] for entry in catalogue] == [one.key for one in FEW]
+
+
+def test_no_view_seed_of_any_world_reaches_those_of_training():
+    last = Plan(4_499, 48, 10_000, 160_000, 20_000, 2_000, ("a",))
+    last.check()
+    seeds = [last.view_seeds(split) for split in ("support", "train", "test")] + [last.scene_seeds(1_999)]
+    assert max(seed[-1] for seed in seeds) < EVALUATION_SEEDS < TRAIN_SEED
+    assert min(seed.start for seed in seeds) == 4_499 * SEED_STRIDE
+    spans = [*SPLIT_SEEDS.values(), SCENE_SEEDS]
+    assert not any({*one} & {*other} for one, other in combinations(spans, 2))
+    assert all(span.start >= 0 and span.stop <= SEED_STRIDE for span in spans)
+
+
+def test_a_plate_shows_every_species_with_its_name():
+    columns, tile = 2, 64
+    plate = np.asarray(contact_sheet(FEW, columns=columns, tile=tile), int)
+    rows_of_tiles = np.array_split(plate, 2)
+    for block in (half for row in rows_of_tiles for half in np.array_split(row, columns, axis=1)):
+        inked = np.abs(block - np.array(PAPER)).sum(2) > 60
+        assert inked[: tile // 2 + 8].mean() > 0.1, "the organism"
+        assert inked[tile + 4 :].mean() > 0.01, "its name"
+    assert not np.array_equal(plate, np.asarray(contact_sheet(FEW, columns=columns, tile=tile, seed=1)))
+    with pytest.raises(ValueError, match="a species"):
+        contact_sheet([])

@@ -89,7 +89,9 @@ def test_questions_with_options_hold_the_truth():
 
 def test_structured_answers_are_json_with_relatives_as_alternatives():
     species = SPECIES[0]
-    prompt, answer = texts.structured(clear(species), structured_prompt("birds"), all_species(), np.random.default_rng(0))
+    prompt, answer = texts.structured(
+        clear(species), structured_prompt("birds"), all_species(), np.random.default_rng(0)
+    )
     said = json.loads(answer)
     assert "birds" in prompt
     assert said["scientific_name"] == species.scientific

@@ -204,3 +204,24 @@ def test_numbers_that_are_none_are_not_drawn():
     assert not re.search(r"\bnan\b", html)
     assert Page(html).tags["svg"] == 0
     assert "unknown" in Page(html).text()
+
+
+def test_every_section_at_once_is_bounded(tmp_path):
+    """Long lists of the worst names (each quote is five characters when escaped) beside a full contact sheet."""
+    name = '"' * 5000
+    crowd = full(tmp_path, (name,) * 2, 1)
+    data = replace(
+        many(12_000, 300, '"' * 118),
+        answers=crowd.answers * 500,
+        label_space=[replace(crowd.label_space[0], merged=crowd.label_space[0].merged * 40)] * 2000,
+        candidates=crowd.candidates * 500,
+        comparison=crowd.comparison * 200,
+        usage=crowd.usage * 200,
+        set_aside=crowd.set_aside * 2000,
+        failures=crowd.failures * 2000,
+        warnings=crowd.warnings * 2000,
+        settings=crowd.settings * 2000,
+    )
+    html = render_report(data, thumbnails=lambda _: "data:image/jpeg;base64," + "A" * 4000)
+    assert len(html.encode()) < 8_100_000
+    assert "3,800 more items not shown" in Page(html).text()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +16,10 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, out, out_json, printable
+from fgvr.cli.fieldguide import manifest_of
 from fgvr.cli.fit import fit_settings, run_fit
 from fgvr.cli.inputs import content_hashes, load_dual_encoder, load_model, load_sentences
-from fgvr.cli.scoring import align, leaked, refuse_leaks, score
+from fgvr.cli.scoring import align, curves, leaked, refuse_leaks, score
 from fgvr.cli.tables import count, money, table
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Row:
     """The MLLM's own seconds and those of local computing."""
     cost: float
     """US dollars the same questions would cost at the prices of ``PRICED_AS``."""
+    curves: dict[str, Any]
+    """Risk-coverage and reliability, for the report."""
 
     def cells(self) -> list[str]:
         """For ``HEADERS``."""
@@ -96,9 +99,7 @@ def demo(
     """
     began = time.monotonic()
     note(f"drawing the field guide into {printable(out_folder / 'world')}")
-    with Progress() as bar:
-        world = out_folder / "world"
-        support, test = draw(world, bar, seed=seed, support=support_per_species, test=test_per_species)
+    support, test = draw(out_folder / "world", seed=seed, support=support_per_species, test=test_per_species)
     rows = compare(
         support,
         test,
@@ -109,7 +110,7 @@ def demo(
         settings=fit_settings(o.Sets.neighbours, 3, o.Policy.vote, preset, None, True, None, False, 3),
         seed=seed,
     )
-    page = _pages(out_folder, rows)
+    page = _pages(out_folder / "run", rows, test)
     if json_wanted:
         out_json({"rows": [row.as_dict() for row in rows], "report": str(page), "test_images": len(test.items)})
         return
@@ -120,21 +121,23 @@ def demo(
     out(f"{time.monotonic() - began:.0f} s in all. Report: {page}")
 
 
-def draw(folder: Path, progress: Progress, *, seed: int, support: int, test: int) -> tuple[Any, Any]:
-    """The drawn support and test images (``Items``); drawn again only where the folder is not complete."""
+def draw(folder: Path, *, seed: int, support: int, test: int) -> tuple[Any, Any]:
+    """The drawn support and test images (``Items``); one folder for each choice of settings, drawn once."""
     from fgvr.data import load_items
     from fgvr.fieldguide import dataset
 
-    manifest = dataset.make(
-        folder,
-        seed=seed,
-        size=PICTURE_SIDE,
-        support_per_species=support,
-        train_per_species=0,
-        test_per_species=test,
-        scenes=0,
-        progress=lambda done, total: progress("draw", done, total),
-    )
+    manifest = folder / f"seed{seed}-support{support}-test{test}" / "manifest.jsonl"
+    if not manifest.exists():
+        made = dataset.make(
+            manifest.parent,
+            seed=seed,
+            size=PICTURE_SIDE,
+            support_per_species=support,
+            train_per_species=0,
+            test_per_species=test,
+            scenes=0,
+        )
+        manifest = manifest_of(made)
     return load_items(manifest, split="support"), load_items(manifest, split="test")
 
 
@@ -176,7 +179,9 @@ def compare(
     scoring = {"sentence_encoder": sentence_encoder, "allow_missing": True, "seed": seed}
 
     def row(name: str, given: Sequence[Prediction], usage: Usage, seconds: float, cost: float) -> Row:
-        return Row(name, score(align(given, test.items), **scoring), usage, seconds, cost)
+        aligned = align(given, test.items)
+        result = score(aligned, **scoring)
+        return Row(name, result, usage, seconds, cost, curves(aligned, result))
 
     support_cost = what_it_would_cost(support.items, named)
     _keep(run, predictions)
@@ -243,10 +248,10 @@ def _zero_shot(encoder: Any, named: Labelled, test: Any, store: Path) -> list[Pr
 
 
 def _names(named: Labelled) -> list[str]:
-    """The label space without NeaR's merging: every distinct name that the MLLM gave."""
+    """The label space NeaR starts from, so that both choose among the same names."""
     from fgvr.methods.near.label_space import label_space
 
-    return list(label_space(named.named, merge=False)[0].names)
+    return list(label_space(named.named)[0].names)
 
 
 def _hashes(items: Sequence[ImageItem]) -> dict[str, str]:
@@ -264,15 +269,14 @@ def _keep(run: Path, predictions: Sequence[Prediction]) -> None:
     write_predictions(run / "predictions.jsonl", predictions)
 
 
-def _pages(folder: Path, rows: Sequence[Row]) -> Path:
+def _pages(run: Path, rows: Sequence[Row], test: Any) -> Path:
     """The comparison as JSON beside the run, and the HTML report."""
     from fgvr.cli.report import write_page
     from fgvr.runs import write_json
 
-    write_json(folder / "run" / "comparison.json", [row.as_dict() for row in rows])
-    near = replace(rows[-1])
-    write_json(folder / "run" / "evaluation.json", near.evaluation.as_dict())
-    return write_page(folder / "run", predictions=folder / "run" / "predictions.jsonl", images=folder / "world")
+    write_json(run / "comparison.json", [row.as_dict() for row in rows])
+    write_json(run / "evaluation.json", {**rows[-1].evaluation.as_dict(), **rows[-1].curves})
+    return write_page(run, predictions=run / "predictions.jsonl", images=test)
 
 
 def _caption(rows: Sequence[Row], support: int, test: int, seed: int) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from fgvr.cli import options as o
-from fgvr.cli.console import Progress, note, out, printable
+from fgvr.cli.console import note, out, printable
+from fgvr.errors import InputError
 
 app = typer.Typer(help="The drawn world.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,7 +32,8 @@ def make(
     """Draw it: image folders by split and species, and a manifest."""
     from fgvr.fieldguide import dataset
 
-    with Progress() as bar:
+    note(f"drawing into {printable(folder)}")
+    try:
         made = dataset.make(
             folder,
             seed=seed,
@@ -40,7 +42,12 @@ def make(
             train_per_species=train_per_species,
             test_per_species=test_per_species,
             scenes=scenes,
-            progress=lambda done, total: bar("draw", done, total),
         )
-    note(f"drawn into {printable(folder)}")
-    out(str(made))
+    except FileExistsError as error:
+        raise InputError("the folder is not empty", remedy="Choose a new folder.", folder=folder) from error
+    out(str(manifest_of(made)))
+
+
+def manifest_of(world: Path) -> Path:
+    """The manifest of a drawn world."""
+    return world / "manifest.jsonl" if world.is_dir() else world

@@ -162,8 +162,8 @@ def cost_ahead(
             replies.close()
     todo = [*meta, *(request for request, _ in found.leaders)]
     # A recording answers at once; of other models nothing is known but that they take a while.
-    each = {"seconds_per_call": 0.0} if mllm.preprocessing == BY_ITEM else {}
-    return estimate(todo, mllm, prices=prices, concurrency=concurrency, **each), len(found.known)
+    each = 0.0 if mllm.preprocessing == BY_ITEM else 2.0
+    return estimate(todo, mllm, prices=prices, concurrency=concurrency, seconds_per_call=each), len(found.known)
 
 
 def _meta_ahead(

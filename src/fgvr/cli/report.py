@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fgvr.cli.console import out
+
+if TYPE_CHECKING:
+    from fgvr.data import Items
 
 
 def report(
@@ -24,7 +27,7 @@ def report(
 
 
 def write_page(
-    run: Path, *, predictions: Path | None = None, images: str | Path | None = None, page: Path | None = None
+    run: Path, *, predictions: Path | None = None, images: str | Path | Items | None = None, page: Path | None = None
 ) -> Path:
     """Gather a run and write its page; returns where it lies."""
     from fgvr.cli.report_data import gather

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fgvr.errors import RunError
 
 if TYPE_CHECKING:
+    from fgvr.data import Items
     from fgvr.report import ReportData
     from fgvr.report.data import CandidateExample, ComparisonRow, EvaluationRow, LabelRow, StageUsage, TracePoint
     from fgvr.types import ImageItem, NamedImage, Prediction, SetAside
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 PREDICTIONS = "predictions.jsonl"
 
 
-def gather(run: Path, *, predictions: Path | None = None, images: str | Path | None = None) -> ReportData:
+def gather(run: Path, *, predictions: Path | None = None, images: str | Path | Items | None = None) -> ReportData:
     """Everything the page can show about a fit.
 
     ``predictions``: a file of ``fgvr predict``; ``images``: where those images lie. Raises ``RunError`` when the folder
@@ -104,7 +105,7 @@ def _predictions(run: Path, file: Path | None) -> list[Prediction]:
     return [] if file is None else read_predictions(file)
 
 
-def _places(predictions: Sequence[Prediction], images: str | Path | None) -> dict[str, Path]:
+def _places(predictions: Sequence[Prediction], images: str | Path | Items | None) -> dict[str, Path]:
     from fgvr.data import load_items
 
     if images is None or not predictions:

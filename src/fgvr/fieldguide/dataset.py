@@ -1,87 +1,93 @@
-"""Writes the field guide as an ordinary folder of pictures, and draws arrays of pictures for training code."""
+"""The field guide as ordinary files: image folders by split and species, a manifest with the truth, and scenes.
+
+Work is cut into pieces, one a species and one a scene. A piece's rows are written once all its pictures are, and
+``manifest.jsonl`` only when every piece is there: a folder without it is incomplete, and ``make`` goes on from the
+pieces it finds.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import signal
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
-from fgvr.fieldguide.guide import all_species, split_seen_unseen
+from fgvr.errors import InputError
+from fgvr.fieldguide.guide import accepted_names, all_species, split_seen_unseen
+from fgvr.fieldguide.plate import contact_sheet as contact_sheet
+from fgvr.fieldguide.readme import readme
 from fgvr.fieldguide.render import render, render_scene
-from fgvr.fieldguide.sheet import contact_sheet
 from fgvr.fieldguide.species import Species
+from fgvr.runs import write_bytes, write_json, write_text
+from fgvr.runs.lock import FolderLock
 
-__all__ = ["SPLITS", "SPLIT_SPAN", "contact_sheet", "draw_arrays", "make", "split_seeds"]
-
-SPLITS = ("support", "train", "test")
-SPLIT_SPAN = 1_000_000
-"""View seeds that each split of each dataset seed has to itself."""
+EVALUATION_SEEDS = 900_000_000
+"""View seeds of these files stay below this; the models' model card and training pictures take those above."""
+SEED_STRIDE = 200_000
+"""View seeds that one ``seed`` owns, so that two of them never share a picture."""
+SPLIT_SEEDS = {"support": range(0, 10_000), "train": range(10_000, 170_000), "test": range(170_000, 190_000)}
+"""Where in the stride each split lies: no picture is in two splits."""
+SCENE_SEEDS = range(190_000, 200_000)
+SEEDS_PER_SCENE = 5
+SCENE_SCALE = 2
+"""Side of a scene in sides of a picture, so that an organism has about as many pixels in either."""
 JPEG_QUALITY = 92
-SCENE_SIZE_FACTOR = 2
-_BATCH = 16
+FORMAT = 1
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+MANIFEST, SETTINGS, SCENES, CATALOGUE = "manifest.jsonl", "field_guide.json", "scenes.jsonl", "species.json"
+_DRAWING = ".drawing"
 Row = dict[str, Any]
 
-README = """# Field guide pictures
-
-Drawn pictures of invented species; every file here follows from the seed (`seed` {seed}, `size` {size}).
-
-- `images/support/`, `images/train/`, `images/test/`: one folder per species, `<key>_<nnnn>.jpg`. The splits share no
-  picture: support is for enrolling a species from a few pictures, train is an extra pool, test is for measuring.
-- `manifest.jsonl`: one row per picture with its path (`image`), `split`, `label` (common name), `species` (key),
-  `scientific`, `genus`, `super_category`, `synonyms`, `attributes`, `box` (x0, y0, x1, y1 in pixels, tight around what
-  is visible), `width`, `height`, `seen` (false: held out of training by the fixed split), `sex`, `background`,
-  `difficulty` (`clear` or `poor`) and `view_seed`.
-- `species.json`: the catalogue.
-- `scenes/` and `scenes.jsonl`: pictures of two to five organisms with `objects` (`label`, `key`, `box`).
-"""
-
 
 @dataclass(frozen=True)
-class _PictureJob:
-    root: str
-    species: Species
-    seen: bool
-    split: str
-    view_seeds: range
-    size: int
+class Plan:
+    """What a folder holds; stored in ``field_guide.json``."""
 
-
-@dataclass(frozen=True)
-class _SceneJob:
-    root: str
-    index: int
-    specimens: tuple[tuple[Species, int], ...]
     seed: int
     size: int
+    support_per_species: int
+    train_per_species: int
+    test_per_species: int
+    scenes: int
+    species: tuple[str, ...]
+    """Keys."""
 
+    def view_seeds(self, split: str) -> range:
+        """The view seeds of a split's pictures of one species, in file order."""
+        first = self.seed * SEED_STRIDE + SPLIT_SEEDS[split].start
+        return range(first, first + int(getattr(self, f"{split}_per_species")))
 
-@dataclass(frozen=True)
-class _ArrayJob:
-    species: Species
-    view_seeds: range
-    size: int
+    def scene_seeds(self, number: int) -> range:
+        """The view seeds of the organisms in scene ``number``; the first also seeds the scene."""
+        first = self.seed * SEED_STRIDE + SCENE_SEEDS.start + number * SEEDS_PER_SCENE
+        return range(first, first + SEEDS_PER_SCENE)
 
-
-def split_seeds(split: str, count: int, *, seed: int = 0) -> range:
-    """The view seeds of the first ``count`` pictures of a split; no two splits, nor two dataset seeds, share any."""
-    if not 0 <= count <= SPLIT_SPAN:
-        raise ValueError(f"a split holds 0 to {SPLIT_SPAN} pictures per species, not {count}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative: {seed}")
-    first = (seed * (len(SPLITS) + 1) + SPLITS.index(split)) * SPLIT_SPAN
-    return range(first, first + count)
+    def check(self) -> None:
+        """Raise ``InputError`` where a number is out of range or nothing would be drawn."""
+        most = {f"{split}_per_species": len(seeds) for split, seeds in SPLIT_SEEDS.items()}
+        most |= {"scenes": len(SCENE_SEEDS) // SEEDS_PER_SCENE, "seed": EVALUATION_SEEDS // SEED_STRIDE - 1}
+        for name, limit in most.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise InputError(f"{name} must be from 0 to {limit}", **{name: getattr(self, name)})
+        if self.size < 32:
+            raise InputError("a picture needs a side of 32 pixels or more", size=self.size)
+        if not self.species or len(set(self.species)) < len(self.species):
+            raise InputError("name at least one species, and each one once", species=len(self.species))
+        if not any(getattr(self, f"{split}_per_species") for split in SPLIT_SEEDS):
+            raise InputError("no pictures are asked for", remedy="Ask for at least one picture of each species.")
 
 
 def make(
@@ -95,149 +101,203 @@ def make(
     scenes: int = 24,
     species: Sequence[Species] | None = None,
     workers: int | None = None,
-    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the dataset to ``directory`` and return its path.
+    """Draw the field guide into ``directory`` and return the path of its ``manifest.jsonl``.
 
-    The folder appears complete or not at all. One that is not empty is refused, unless ``overwrite`` is set and it is
-    an earlier dataset. The bytes depend on the arguments but not on ``workers`` (default: every core).
+    The same settings give the same bytes, with any number of ``workers`` (default: one a processor; 1 draws in this
+    process). A folder made before with the same settings is completed, or left alone when it is complete.
+
+    Args:
+        directory: new, empty, or an earlier field guide of the same settings.
+        seed: 0 to 4,499; every value gives other pictures, none of which the field guide's models were trained on.
+        size: side of a picture in pixels, at least 32; scenes are twice as large.
+        support_per_species: likewise ``train_per_species`` and ``test_per_species``: pictures of each, in each split.
+        scenes: pictures of two to five organisms with a box each.
+        species: the whole guide when ``None``.
+        progress: called with (pieces done, pieces in all); a piece is a species or a scene.
+
+    Raises:
+        InputError: a number is out of range, or the folder holds something else.
+        RunError: another process is drawing into the folder, or it cannot be written.
     """
-    target = Path(directory)
-    _check_target(target, overwrite=overwrite)
     chosen = tuple(all_species() if species is None else species)
-    counts = dict(zip(SPLITS, (support_per_species, train_per_species, test_per_species), strict=True))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    keys = tuple(one.key for one in chosen)
+    plan = Plan(seed, size, support_per_species, train_per_species, test_per_species, scenes, keys)
+    plan.check()
+    folder = Path(directory).expanduser()
+    _claim(folder, plan)
+    if not _is_complete(folder):
+        lock = FolderLock.acquire(folder / _DRAWING)
+        try:
+            _draw_all(folder, plan, chosen, workers or os.cpu_count() or 1, progress)
+            _finish(folder, plan, chosen)
+        finally:
+            lock.release()
+    shutil.rmtree(folder / _DRAWING, ignore_errors=True)
+    return folder / MANIFEST
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Write the settings into a new folder; refuse one that holds anything but a field guide of these settings."""
+    settings = {"format": FORMAT, **asdict(plan), "species": list(plan.species)}
+    file = folder / SETTINGS
+    remedy = "Choose another folder."
     try:
-        rows = _pictures(building, chosen, counts, seed=seed, size=size, workers=workers)
-        scene_jobs = _scene_jobs(building, chosen, scenes, seed=seed, size=size)
-        scene_rows = list(_parallel(_write_scene, scene_jobs, workers))
-        _write_lines(building / "manifest.jsonl", rows)
-        _write_lines(building / "scenes.jsonl", scene_rows)
-        catalogue = json.dumps([asdict(one) for one in chosen], indent=2, ensure_ascii=False)
-        (building / "species.json").write_text(catalogue + "\n", encoding="utf-8")
-        (building / "README.md").write_text(README.format(seed=seed, size=size), encoding="utf-8")
-        building.chmod(0o755)  # mkdtemp makes it private
-        if target.exists() and any(target.iterdir()):
-            shutil.rmtree(target)
-        building.replace(target)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    return target
+        if file.exists():
+            found = json.loads(file.read_bytes())
+            found = found if isinstance(found, dict) else {}
+            differing = ", ".join(name for name in settings if found.get(name) != settings[name])
+            if differing:
+                raise InputError("this folder holds another drawn world", remedy=remedy, folder=folder, other=differing)
+            return
+        if folder.exists() and any(not entry.name.startswith(".tmp-") for entry in folder.iterdir()):
+            raise InputError("this folder holds something else", remedy=remedy, folder=folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the folder: {error}", remedy=remedy, folder=folder) from error
+    write_json(file, settings)
 
 
-def draw_arrays(
-    species_list: Sequence[Species], *, per_species: int, first_seed: int, size: int, workers: int | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, size, size, 3) and labels (N,), the index in ``species_list``; species after species.
-
-    View seeds are ``first_seed`` onward for every species; ``split_seeds`` says which ones a dataset uses.
-    """
-    seeds = range(first_seed, first_seed + per_species)
-    jobs = [
-        _ArrayJob(one, seeds[start : start + _BATCH], size)
-        for one in species_list
-        for start in range(0, per_species, _BATCH)
-    ]
-    pictures = np.empty((len(species_list) * per_species, size, size, 3), np.uint8)
-    filled = 0
-    for block in _parallel(_draw_block, jobs, workers):
-        pictures[filled : filled + len(block)] = block
-        filled += len(block)
-    return pictures, np.repeat(np.arange(len(species_list), dtype=np.int64), per_species)
+def _is_complete(folder: Path) -> bool:
+    """Whether the manifest is there, and every picture and scene that the folder's tables name."""
+    try:
+        rows = [*_read_rows(folder / MANIFEST), *_read_rows(folder / SCENES)]
+        return all((folder / row["image"]).is_file() for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise NotADirectoryError(f"{target} is a file")
-    if any(target.iterdir()):
-        if not overwrite:
-            raise FileExistsError(f"{target} is not empty")
-        # Never delete a folder that this module did not write.
-        if not (target / "manifest.jsonl").is_file() or not (target / "species.json").is_file():
-            raise FileExistsError(f"{target} is not empty and holds no earlier dataset")
+def _finish(folder: Path, plan: Plan, species: Sequence[Species]) -> None:
+    """Join the pieces into the tables; the manifest comes last and says that all is there."""
+    by_species = [row for one in species for row in _read_rows(_piece(folder, one.key))]
+    rows = [row for split in SPLIT_SEEDS for row in by_species if row["split"] == split]
+    scenes = [row for n in range(plan.scenes) for row in _read_rows(_piece(folder, _scene_name(n)))]
+    write_json(folder / CATALOGUE, [_facts(one) for one in species])
+    write_text(folder / SCENES, _lines(scenes))
+    write_text(folder / "README.md", readme(asdict(plan), rows, scenes))
+    write_text(folder / MANIFEST, _lines(rows))
 
 
-def _parallel(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None) -> Iterator[Result]:
-    """Results in the order of ``jobs``; in this process when one worker is enough."""
-    count = min(workers or os.cpu_count() or 1, len(jobs))
-    if count <= 1:
-        yield from map(function, jobs)
-        return
-    with ProcessPoolExecutor(count) as pool:
-        yield from pool.map(function, jobs)
+def _facts(species: Species) -> Row:
+    return {
+        "key": species.key,
+        "label": species.name,
+        "accepted": list(accepted_names(species)),
+        "scientific": species.scientific,
+        "genus": species.genus,
+        "super_category": species.super_category,
+        "attributes": species.attributes,
+        "seen": species in split_seen_unseen()[0],
+    }
 
 
-def _pictures(
-    root: Path, species: Sequence[Species], counts: dict[str, int], *, seed: int, size: int, workers: int | None
-) -> list[Row]:
-    unseen = {one.key for one in split_seen_unseen()[1]}
-    jobs = [
-        _PictureJob(str(root), one, one.key not in unseen, split, split_seeds(split, counts[split], seed=seed), size)
-        for split in SPLITS
-        if counts[split]
-        for one in species
-    ]
-    return [row for rows in _parallel(_write_pictures, jobs, workers) for row in rows]
+def _piece(folder: Path, name: str) -> Path:
+    return folder / _DRAWING / f"{name}.jsonl"
 
 
-def _write_pictures(job: _PictureJob) -> list[Row]:
-    one = job.species
-    folder = Path("images", job.split, one.key)
-    (Path(job.root) / folder).mkdir(parents=True, exist_ok=True)
+def _read_rows(file: Path) -> list[Row]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def _draw_all(
+    folder: Path,
+    plan: Plan,
+    species: tuple[Species, ...],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Draw every piece that is not there yet."""
+    pieces: dict[str, Callable[[], None]] = {one.key: partial(_draw_species, folder, plan, one) for one in species}
+    pieces |= {_scene_name(n): partial(_draw_scene, folder, plan, species, n) for n in range(plan.scenes)}
+    left = [draw for name, draw in pieces.items() if not _piece(folder, name).exists()]
+    drawn = _one_by_one(left) if workers == 1 or len(left) < 2 else _side_by_side(left, min(workers, len(left)))
+    for done, _ in enumerate(drawn, start=len(pieces) - len(left) + 1):
+        if progress is not None:
+            progress(done, len(pieces))
+
+
+def _one_by_one(pieces: Sequence[Callable[[], None]]) -> Iterator[None]:
+    for piece in pieces:
+        yield piece()
+
+
+def _side_by_side(pieces: Sequence[Callable[[], None]], workers: int) -> Iterator[None]:
+    """Yield as pieces are finished, in any order."""
+    # A forked child would inherit locks held by other threads (a loaded model has many); a spawned one starts clean.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
+        try:
+            for finished in as_completed([pool.submit(piece) for piece in pieces]):
+                yield finished.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _follow_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when the parent is killed instead of waiting for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _draw_species(folder: Path, plan: Plan, species: Species) -> None:
+    """Draw all pictures of one species, then write their rows."""
     rows: list[Row] = []
-    for number, view_seed in enumerate(job.view_seeds):
-        picture = render(one, view_seed, size=job.size)
-        path = folder / f"{one.key}_{number:04d}.jpg"
-        picture.image.save(Path(job.root) / path, quality=JPEG_QUALITY)
-        rows.append({
-            "image": path.as_posix(), "split": job.split, "label": one.name, "species": one.key,
-            "scientific": one.scientific, "genus": one.genus, "super_category": one.super_category,
-            "synonyms": list(one.synonyms), "attributes": one.attributes, "box": list(picture.box),
-            "width": job.size, "height": job.size, "seen": job.seen, "sex": picture.view.sex,
-            "background": picture.view.background, "difficulty": picture.view.difficulty, "view_seed": view_seed,
-        })  # fmt: skip
-    return rows
+    for split in SPLIT_SEEDS:
+        for number, view_seed in enumerate(plan.view_seeds(split)):
+            drawn = render(species, view_seed, size=plan.size)
+            # Read as a folder of classes, the folder's name is the common name again.
+            image = f"images/{split}/{species.name.replace(' ', '_')}/{species.key}_{number:04d}.jpg"
+            _write_jpeg(folder / image, drawn.image)
+            rows.append(
+                {"image": image, "split": split}
+                | _facts(species)
+                | {"box": [round(v) for v in drawn.box], "width": plan.size, "height": plan.size}
+                | {"sex": drawn.view.sex, "background": drawn.view.background}
+                | {"difficulty": drawn.view.difficulty, "view_seed": view_seed}
+            )
+    write_text(_piece(folder, species.key), _lines(rows))
 
 
-def _scene_jobs(root: Path, species: Sequence[Species], count: int, *, seed: int, size: int) -> list[_SceneJob]:
-    """Scenes of one super-category each (fish do not sit among flowers), categories in turn."""
-    if count:
-        (root / "scenes").mkdir()
-    groups: dict[str, list[Species]] = {}
-    for one in species:
-        groups.setdefault(one.super_category, []).append(one)
-    first = (seed * (len(SPLITS) + 1) + len(SPLITS)) * SPLIT_SPAN  # the span after the last split's
-    jobs = []
-    for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        group = list(groups.values())[index % len(groups)]
-        chosen = rng.integers(len(group), size=int(rng.integers(2, 6)))
-        specimens = tuple((group[int(which)], first + index * 5 + place) for place, which in enumerate(chosen))
-        jobs.append(_SceneJob(str(root), index, specimens, first + index, size * SCENE_SIZE_FACTOR))
-    return jobs
+def _scene_name(number: int) -> str:
+    return f"scene_{number:04d}"
 
 
-def _write_scene(job: _SceneJob) -> Row:
-    scene = render_scene(job.specimens, job.seed, size=job.size)
-    path = Path("scenes", f"scene_{job.index:04d}.jpg")
-    scene.image.save(Path(job.root) / path, quality=JPEG_QUALITY)
+def _draw_scene(folder: Path, plan: Plan, species: tuple[Species, ...], number: int) -> None:
+    """Draw one scene, then write its row; species differ as long as there are enough."""
+    seeds, side = plan.scene_seeds(number), SCENE_SCALE * plan.size
+    rng = np.random.default_rng([seeds.start, zlib.crc32(b"cast")])
+    count = int(rng.integers(2, SEEDS_PER_SCENE + 1))
+    cast = rng.choice(len(species), size=count, replace=len(species) < count)
+    specimens = [(species[int(i)], view_seed) for i, view_seed in zip(cast, seeds, strict=False)]
+    scene = render_scene(specimens, seeds.start, size=side)
+    image = f"scenes/{_scene_name(number)}.jpg"
+    _write_jpeg(folder / image, scene.image)
     objects = [
-        {"label": one.name, "key": one.key, "box": list(box)}
+        {"label": one.name, "key": one.key, "box": [round(v) for v in box]}
         for one, box in zip(scene.species, scene.boxes, strict=True)
     ]
-    return {
-        "image": path.as_posix(), "width": job.size, "height": job.size, "background": scene.background,
-        "objects": objects,
-    }  # fmt: skip
+    row = {"image": image, "width": side, "height": side, "background": scene.background, "objects": objects}
+    write_text(_piece(folder, _scene_name(number)), _lines([row]))
 
 
-def _draw_block(job: _ArrayJob) -> NDArray[np.uint8]:
-    return np.stack([np.asarray(render(job.species, seed, size=job.size).image) for seed in job.view_seeds])
-
-
-def _write_lines(path: Path, rows: Sequence[Row]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+def _write_jpeg(path: Path, image: Image.Image) -> None:
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+    write_bytes(path, data.getvalue())

@@ -115,11 +115,15 @@ def _undominated(table: Contingency) -> NDArray[np.int64]:
     return np.sort(np.concatenate([mixed, largest]))
 
 
-def matched_share(table: Contingency, *, average: str = "micro") -> float:
-    """cACC of a contingency table; see `clustering_accuracy`."""
+Matching = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Matched (clusters, classes)."""
+
+
+def matched_share(table: Contingency, *, average: str = "micro", matching: Matching | None = None) -> float:
+    """cACC of a contingency table under its best matching, or under a given one; see `clustering_accuracy`."""
     if average not in ("micro", "macro"):
         raise ValueError(f"average must be 'micro' or 'macro', not {average!r}")
-    clusters, classes = match(table)
+    clusters, classes = match(table) if matching is None else matching
     partner = np.full(table.shape[1], -1)
     partner[classes] = clusters
     hits = table.counts * (partner[table.columns] == table.rows)

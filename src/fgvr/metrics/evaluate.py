@@ -6,8 +6,9 @@ left out and the coverage says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,13 +17,17 @@ from fgvr.errors import EvaluationError
 from fgvr.metrics.accuracy import hits, top_k_hits
 from fgvr.metrics.bootstrap import Interval, bootstrap, bootstrap_contingency, bootstrap_mean
 from fgvr.metrics.calibration import RiskCoverage, expected_calibration_error, risk_coverage
-from fgvr.metrics.clustering import contingency_of, matched_share, mutual_information_of, rand_index_of
+from fgvr.metrics.clustering import (
+    Contingency,
+    contingency_of,
+    match,
+    matched_share,
+    mutual_information_of,
+    rand_index_of,
+)
 from fgvr.metrics.names import Truth, accepted_names
 from fgvr.metrics.semantic import TextEncoder, semantic_scores
 from fgvr.metrics.siou import iou_scores
-
-_REFIT_WORK = 8e6
-"""Bound on matrix cells over all refits of the matching: large tables get fewer resamples, and say so."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def evaluate(
         names=scored.table.shape[0],
         figures=figures,
         sentence_encoder=sentence_encoder.name if sentence_encoder is not None else None,
-        protocol=_protocol(len(kept), len(predicted), sentence_encoder, resamples, level, seed, figures),
+        protocol=_protocol(len(kept), len(predicted), sentence_encoder, resamples, level, seed),
         curve=curve,
     )
 
@@ -155,18 +160,19 @@ class _Scored:
         return bootstrap_mean(scores, resamples=self.resamples, level=self.level, seed=self.seed)
 
     def by_cluster(self) -> dict[str, Interval]:
+        """cACC with the matching held fixed: refitting it on every redraw would flatter small classes."""
         raw = contingency_of(self.names, self.truths, normalise=False)
-        refits = min(self.resamples, max(100, int(_REFIT_WORK / (len(raw.counts) + min(raw.shape) ** 2))))
-        metrics = {
-            "cacc": (matched_share, self.table, refits),
-            "cacc_raw": (matched_share, raw, refits),
-            "cacc_macro": (lambda table: matched_share(table, average="macro"), self.table, refits),
-            "nmi": (mutual_information_of, self.table, self.resamples),
-            "ari": (rand_index_of, self.table, self.resamples),
+        best, raw_best = match(self.table), match(raw)
+        metrics: dict[str, tuple[Callable[[Contingency], float], Contingency]] = {
+            "cacc": (partial(matched_share, matching=best), self.table),
+            "cacc_raw": (partial(matched_share, matching=raw_best), raw),
+            "cacc_macro": (partial(matched_share, average="macro", matching=best), self.table),
+            "nmi": (mutual_information_of, self.table),
+            "ari": (rand_index_of, self.table),
         }
         return {
-            key: bootstrap_contingency(metric, table, resamples=count, level=self.level, seed=self.seed)
-            for key, (metric, table, count) in metrics.items()
+            key: bootstrap_contingency(metric, table, resamples=self.resamples, level=self.level, seed=self.seed)
+            for key, (metric, table) in metrics.items()
         }
 
     def by_name(self, encoder: TextEncoder | None) -> dict[str, Interval]:
@@ -231,15 +237,11 @@ def _protocol(
     resamples: int,
     level: float,
     seed: int,
-    figures: dict[str, Interval],
 ) -> tuple[str, ...]:
-    lines = [
+    return (
         f"scored {scored} of {n} items; unanswered items are left out, never counted as wrong",
         "names compared after normalising (case, signs, apostrophes, leading article); 'raw strings' without",
         f"sentence encoder: {encoder.name}" if encoder is not None else "sACC left out: no sentence encoder available",
-        f"{100 * level:g} % percentile bootstrap over items, {resamples} resamples, seed {seed}",
+        f"{100 * level:g} % percentile bootstrap over items, {resamples} resamples, seed {seed}; matching held fixed",
         "sIOU and sACC take the best accepted name of a class where it has several",
-    ]
-    if figures["cacc"].resamples < resamples:
-        lines.append(f"cACC intervals from {figures['cacc'].resamples} resamples (many names, matching refitted)")
-    return tuple(lines)
+    )

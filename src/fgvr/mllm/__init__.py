@@ -40,7 +40,7 @@ def load_mllm(spec: str, **options: Any) -> Mllm:
         from fgvr.fieldguide import weights_folder
         from fgvr.mllm.local import LocalMllm
 
-        return LocalMllm(str(weights_folder("mllm")), **{"name": "fieldguide", **options})
+        return LocalMllm(str(weights_folder("mllm")), **{"name": "fieldguide", "batch_size": 32, **options})
     if kind == "replay" and rest:
         from fgvr.mllm.replay import ReplayMllm
 

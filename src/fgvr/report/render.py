@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 THUMBNAIL_BYTES = 5_000_000
-"""Of pictures and their captions on one page; with the bounded tables a page stays under about 8 MB."""
+"""Of pictures and their captions on one page."""
+MAX_BYTES = 8_000_000
+"""Of the whole page: where hostile or very many texts would pass it, pictures give way."""
 
 
 def render_report(
@@ -43,7 +45,15 @@ def render_report(
         max_per_class: pictures per name: the surest and the least sure ones; the page says how many are not shown.
         thumbnail_bytes: budget for all pictures; every name gets its first before any gets its second.
     """
-    pictures = Thumbnails(thumbnails or decoded_thumbnail(thumbnail_side), thumbnail_bytes)
+    make = cache(thumbnails or decoded_thumbnail(thumbnail_side))
+    html = _rendered(data, Thumbnails(make, thumbnail_bytes), max_per_class)
+    excess = len(html.encode()) - MAX_BYTES
+    if excess > 0:
+        html = _rendered(data, Thumbnails(make, max(0, thumbnail_bytes - excess)), max_per_class)
+    return html
+
+
+def _rendered(data: ReportData, pictures: Thumbnails, max_per_class: int) -> str:
     page = page_of(data, pictures, max_per_class=max_per_class)
     script = _resource("page.js")
     policy = (

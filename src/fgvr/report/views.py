@@ -296,7 +296,8 @@ def _kept(data: ReportData) -> int:
 
 
 def _sortable(value: Any) -> tuple[str, float | None]:
-    return figure(value), None if value is None else parts_of(value)[0]
+    middle = None if value is None else parts_of(value)[0]
+    return figure(value), middle if finite(middle) else None
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
