@@ -201,8 +201,8 @@ def _draw_tube(canvas: Canvas, head: tuple[float, float], colour: Colour, morph:
     half = 0.33 * float(morph.proportions[3])
     foot = 0.66
     tube = spline(
-        [(x - half, y + 0.1), (x - half * 0.86, y + 0.6), (x - 0.12, foot), (x + 0.12, foot), (x + half * 0.86, y + 0.6),
-         (x + half, y + 0.1)]
+        [(x - half, y + 0.1), (x - half * 0.86, y + 0.6), (x - 0.12, foot), (x + 0.12, foot),
+         (x + half * 0.86, y + 0.6), (x + half, y + 0.1)]
     )  # fmt: skip
     canvas.polygon(tube, darker(colour, 0.2))
     for share in (-0.6, -0.2, 0.2, 0.6):

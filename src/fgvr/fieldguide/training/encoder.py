@@ -48,7 +48,7 @@ DEFAULT_RECIPE = EncoderRecipe()
 
 
 def build_encoder(tokeniser: Any) -> CLIPModel:
-    """A CLIP of about 4 million parameters: 6 x 192 vision over 36 patches of 96 px, causal 4 x 192 text, 192-d space."""
+    """A CLIP of about 5 million parameters: 6 x 192 vision on 36 patches of 96 px, causal 4 x 192 text, 192-d space."""
     config = CLIPConfig(
         text_config={
             "vocab_size": len(tokeniser),

@@ -1,4 +1,4 @@
-"""The tiny MLLM: a genuine LLaVA whose vision tower starts from the dual encoder's, as the original started from CLIP's.
+"""The tiny MLLM: a genuine LLaVA whose vision tower starts from the dual encoder's, as the original's did from CLIP.
 
 Trained end to end on questions and answers about every species but the withheld ones. Each step asks one kind of
 question, so sequences in a batch are about equally long; the loss is on the answer only.

@@ -23,7 +23,7 @@ SNAPSHOT_KINDS = 3
 
 @dataclass(frozen=True)
 class Pictures:
-    """``pixels`` (N, S, S, 3) uint8, ``species`` (N,) int into the list they were drawn from, and what a writer sees."""
+    """``pixels`` (N, S, S, 3) uint8, ``species`` (N,) int into the list drawn from, and what a writer sees."""
 
     pixels: np.ndarray
     species: np.ndarray
