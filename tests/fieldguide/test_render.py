@@ -19,10 +19,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture():
 
 
 def test_a_view_is_the_same_picture_at_any_size():
-    for number in (0, 45, 75, 100, 130):
-        small = np.asarray(render(SPECIES[number], 11, size=64).image, float)
-        large = render(SPECIES[number], 11, size=192).image.resize((64, 64), Image.Resampling.BOX)
-        assert np.corrcoef(small.ravel(), np.asarray(large, float).ravel())[0, 1] > 0.93
+    """The organism may lie a pixel or two beside its place, as drawings are cropped to whole pixels."""
+    likeness = []
+    for number in range(0, len(SPECIES), 9):
+        small, large = (render(SPECIES[number], 11, size=size) for size in (64, 192))
+        coarse = [np.asarray(one.image.resize((16, 16), Image.Resampling.BOX), float).ravel() for one in (small, large)]
+        likeness.append(np.corrcoef(*coarse)[0, 1])
+        assert np.abs(3 * np.array(small.box) - np.array(large.box)).max() <= 0.05 * 192
+    assert np.median(likeness) > 0.95
+    assert min(likeness) > 0.8
 
 
 def test_boxes_lie_inside_and_are_tight():
