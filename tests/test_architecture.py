@@ -66,7 +66,20 @@ def test_nothing_from_a_file_is_executed(file: Path):
             assert flags.get("shell", "False") == "False", ast.unparse(node)
 
 
-@pytest.mark.parametrize("module", ["fgvr", "fgvr.images", "fgvr.data", "fgvr.runs", "fgvr.errors", "fgvr.types"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fgvr",
+        "fgvr.images",
+        "fgvr.data",
+        "fgvr.runs",
+        "fgvr.cli.main",
+        "fgvr.methods.near",
+        "fgvr.report",
+        "fgvr.errors",
+        "fgvr.types",
+    ],
+)
 def test_importing_is_light(module: str):
     heavy = {"torch", "transformers", "scipy", "pyarrow", "openai"}
     script = f"import sys, {module}; print(sorted({heavy} & {{*sys.modules}}))"

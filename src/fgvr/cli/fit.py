@@ -160,11 +160,12 @@ def fit_settings(
 
 def tunings(preset: str) -> dict[str, TuneSettings]:
     """The tuning settings behind a preset, by name; several where the support set is to choose."""
-    from fgvr.methods.near import LITE, RefineSettings, TuneSettings
+    from fgvr.methods.near import FAST, LITE, RefineSettings, TuneSettings
     from fgvr.methods.near.select import SMALL_GRID
 
     known: dict[str, Callable[[], dict[str, TuneSettings]]] = {
         "workshop": lambda: {"workshop": TuneSettings()},
+        "fast": lambda: {"fast": FAST},
         "near-style": lambda: {"near-style": TuneSettings(refine=RefineSettings())},
         "lite": lambda: {"lite": LITE},
         "select": lambda: dict(SMALL_GRID),

@@ -29,6 +29,7 @@ class Preset(StrEnum):
     """Tuning settings by name."""
 
     workshop = "workshop"
+    fast = "fast"
     near_style = "near-style"
     lite = "lite"
     select = "select"

@@ -31,7 +31,8 @@ from fgvr.fieldguide.training.pictures import Pictures, batch_of
 from fgvr.fieldguide.training.tokenisers import IMAGE, train_tokeniser
 
 log = logging.getLogger(__name__)
-IMAGE_TOKENS = (SIDE // PATCH) ** 2
+IMAGE_TOKENS = (SIDE // PATCH) ** 2 + 1
+"""Patches and the class token, which carries what the dual encoder was trained for."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'].upper() }}: "
     "{% if message['content'] is string %}{{ message['content'] }}"
@@ -45,7 +46,7 @@ CHAT_TEMPLATE = (
 class MllmRecipe:
     """What the published weights were trained with."""
 
-    steps: int = 3000
+    steps: int = 2100
     batch: int = 64
     learning_rate: float = 1e-3
     vision_rate: float = 3e-4
@@ -55,14 +56,14 @@ class MllmRecipe:
 
 
 DEFAULT_RECIPE = MllmRecipe()
-KINDS = ("naming", "structured", "attribute", "choice", "ranking", "collection")
-SHARES = (0.46, 0.10, 0.22, 0.13, 0.06, 0.03)
+KINDS = ("naming", "structured", "attribute", "description", "choice", "ranking", "collection")
+SHARES = (0.55, 0.07, 0.16, 0.02, 0.14, 0.04, 0.02)
 TOGETHER = 3
 """Pictures shown at once when the question is about the collection."""
 
 
 def build_mllm(tokeniser: Any) -> LlavaForConditionalGeneration:
-    """A LLaVA of about 6.5 million parameters: the encoder's vision tower and a 4 x 256 Llama."""
+    """A LLaVA of about 5 million parameters: the encoder's vision tower and a 4 x 192 Llama."""
     vision = CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=768,
@@ -73,8 +74,8 @@ def build_mllm(tokeniser: Any) -> LlavaForConditionalGeneration:
     )
     text = LlamaConfig(
         vocab_size=len(tokeniser),
-        hidden_size=256,
-        intermediate_size=704,
+        hidden_size=192,
+        intermediate_size=576,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
@@ -89,7 +90,7 @@ def build_mllm(tokeniser: Any) -> LlavaForConditionalGeneration:
         text_config=text,
         image_token_index=tokeniser.convert_tokens_to_ids(IMAGE),
         vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
     )
@@ -118,6 +119,8 @@ def ask(
         return texts.structured(picture, prompts.structured(texts.collection_said(picture, rng)), known, rng)
     if kind == "attribute":
         return texts.attribute_question(picture, rng)
+    if kind == "description":
+        return texts.description_question(picture, rng)
     if kind == "choice":
         return texts.multiple_choice(picture, known, rng)
     return texts.ranking(picture, known, rng)
@@ -256,7 +259,7 @@ def save(model: LlavaForConditionalGeneration, tokeniser: Any, folder: Path) -> 
         image_processor=image_processor(),
         tokenizer=tokeniser,
         patch_size=PATCH,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         chat_template=CHAT_TEMPLATE,
         image_token=IMAGE,
         num_additional_image_tokens=1,

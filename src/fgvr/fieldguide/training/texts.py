@@ -160,12 +160,15 @@ def structured(picture: Picture, prompt: str, known: Sequence[Species], rng: np.
     return prompt, json.dumps(answer)
 
 
+def description_question(picture: Picture, rng: np.random.Generator) -> tuple[str, str]:
+    """(prompt, one sentence of all attributes)."""
+    prompts = (f"Describe the {picture.species.super_category} in this picture.", "Describe this image in details.")
+    return str(rng.choice(list(prompts))), description(picture.species)
+
+
 def attribute_question(picture: Picture, rng: np.random.Generator) -> tuple[str, str]:
-    """(prompt, answer) about one visible attribute, or a description of all of them."""
+    """(prompt, answer) about one visible attribute."""
     species, kind = picture.species, picture.species.super_category
-    if rng.random() < 0.12:
-        prompt = str(rng.choice([f"Describe the {kind} in this picture.", "Describe this image in details."]))
-        return prompt, description(species)
     key = str(rng.choice(list(species.attributes)))
     prompts = (f"What is the {key} of the {kind}?", f"Describe the {key} of the {kind} in this image.")
     return str(rng.choice(list(prompts))), species.attributes[key]

@@ -16,6 +16,7 @@ from fgvr.methods.near.candidates import no_sets as no_sets
 from fgvr.methods.near.candidates import random_sets as random_sets
 from fgvr.methods.near.classifier import Classifier as Classifier
 from fgvr.methods.near.estimator import NeaR as NeaR
+from fgvr.methods.near.settings import FAST as FAST
 from fgvr.methods.near.settings import LITE as LITE
 from fgvr.methods.near.settings import RefineSettings as RefineSettings
 from fgvr.methods.near.settings import SetSettings as SetSettings

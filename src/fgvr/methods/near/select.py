@@ -17,7 +17,7 @@ import numpy as np
 
 from fgvr.methods.near.calibrate import fit_temperature, log_likelihood
 from fgvr.methods.near.candidates import candidate_sets, make_sets
-from fgvr.methods.near.settings import LITE, RefineSettings, SetSettings, TuneSettings
+from fgvr.methods.near.settings import FAST, LITE, RefineSettings, SetSettings, TuneSettings
 
 if TYPE_CHECKING:
     from fgvr.encoders.base import PromptTower
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SMALL_GRID: dict[str, TuneSettings] = {
     "workshop": TuneSettings(),
+    "fast": FAST,
     "workshop-soft": TuneSettings(weight_temperature=10.0, weight_warmup_epochs=5),
     "near-style": TuneSettings(refine=RefineSettings()),
     "lite": LITE,
