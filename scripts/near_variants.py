@@ -11,7 +11,7 @@ from scipy import stats
 
 from fgvr.encoders.base import DualEncoder
 from fgvr.encoders.sentence import SentenceEncoder
-from fgvr.methods.near import FAST, LITE, Classifier, RefineSettings, SetSettings, TuneSettings
+from fgvr.methods.near import FAST, LITE, Classifier, RefineSettings, SetSettings
 from fgvr.methods.near.baselines import zero_shot_classifier
 from fgvr.methods.near.label_space import label_space
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier

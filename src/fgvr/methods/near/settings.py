@@ -93,7 +93,7 @@ class TuneSettings:
 
 
 FAST = TuneSettings(
-    context_words="a photo of a", epochs=60, batch_size=None, optimiser="adamw", learning_rate=0.005, weight_decay=0.0
+    context_words="a photo of a", epochs=60, batch_size=None, optimiser="adamw", learning_rate=0.01, weight_decay=0.0
 )
 """One full-batch AdamW step an epoch: the text tower runs 60 times instead of CoOp's 50 x N / 32. Not the paper's."""
 
