@@ -36,8 +36,7 @@ HEADERS = (
     "",
     "cACC",
     "sACC",
-    "exact name",
-    "or synonym",
+    "accuracy",
     "answered",
     "calls",
     "tokens in",
@@ -64,9 +63,9 @@ class Row:
     def cells(self) -> list[str]:
         """For ``HEADERS``."""
         figures = self.evaluation.figures
-        shown = [figures[key].percent() if key in figures else "-" for key in ("cacc", "sacc", "exact", "synonym")]
+        shown = [figures[key].percent() if key in figures else "-" for key in ("cacc", "sacc", "synonym")]
         used = [count(self.usage.calls), count(self.usage.input_tokens), count(self.usage.output_tokens)]
-        answered = f"{100 * self.evaluation.coverage:.1f} %"
+        answered = f"{100 * self.evaluation.coverage:.0f} %"
         return [self.name, *shown, answered, *used, f"{self.seconds:.1f}", money(self.cost)]
 
     def as_dict(self) -> dict[str, Any]:
@@ -285,7 +284,8 @@ def _caption(rows: Sequence[Row], support: int, test: int, seed: int) -> list[st
     encoder = rows[0].evaluation.sentence_encoder
     return [
         f"{test} test images, {support} support images (the only ones NeaR asked about), drawn world, seed {seed}.",
-        "Per cent with 95 % bootstrap intervals; unanswered images are not scored (see 'answered').",
+        "Per cent with 95 % bootstrap intervals; accuracy takes synonyms and scientific names as right;",
+        "unanswered images are not scored (see 'answered').",
         f"sACC by {encoder}." if encoder else "sACC left out: pip install 'fgvr[embed]'.",
         f"est. cost: what the same questions would cost at {PRICED_AS} prices ({PRICES_AS_OF}); here they were free.",
         "seconds: the MLLM's and the local computing's; predicting one more image takes NeaR no call.",
