@@ -15,22 +15,30 @@ from fgvr.methods.near import FAST, LITE, Classifier, RefineSettings, SetSetting
 from fgvr.methods.near.baselines import zero_shot_classifier
 from fgvr.methods.near.label_space import label_space
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
+from fgvr.methods.near.select import SMALL_GRID
 from fgvr.metrics import clustering_accuracy, semantic_accuracy, synonym_accuracy
 from fgvr.runs import write_text
 from fgvr.types import NamedImage
 
 Truth = tuple[str, ...]
 """Accepted names of an image's class, its own name first."""
-BASE = FitSettings(tuning=FAST, folds=0)
-NEAR_STYLE = replace(BASE, tuning=replace(FAST, refine=RefineSettings()), filter_labels=True)
+RANDOM, NONE = SetSettings(kind="random"), SetSettings(kind="none")
+CHOSEN = FitSettings(tuning=SMALL_GRID, folds=3)
+"""Settings chosen on the support set among ``SMALL_GRID``."""
+WORKSHOP = FitSettings(folds=0)
+PROMPT = FitSettings(tuning=FAST, folds=0)
+STYLE = FitSettings(tuning=replace(LITE, refine=RefineSettings()), folds=0)
 
 VARIANTS: dict[str, FitSettings] = {
-    "NeaR (neighbour sets, k = 3)": BASE,
-    "random sets, k = 3": replace(BASE, sets=SetSettings(kind="random")),
-    "no sets (own label)": replace(BASE, sets=SetSettings(kind="none")),
-    "NeaR + label filtering": replace(BASE, filter_labels=True),
-    "NeaR-style stage + filtering": NEAR_STYLE,
-    "near-lite (feature residual)": replace(BASE, tuning=LITE),
+    "NeaR, settings chosen on the support": CHOSEN,
+    "NeaR, CoOp's released settings": WORKSHOP,
+    "prompt (fast): neighbour sets": PROMPT,
+    "prompt (fast): random sets": replace(PROMPT, sets=RANDOM),
+    "prompt (fast): no sets": replace(PROMPT, sets=NONE),
+    "near-lite + NeaR-style: neighbour sets": STYLE,
+    "near-lite + NeaR-style: random sets": replace(STYLE, sets=RANDOM),
+    "near-lite + NeaR-style: no sets": replace(STYLE, sets=NONE),
+    "near-lite + NeaR-style: neighbour sets, filtered": replace(STYLE, filter_labels=True),
 }
 
 

@@ -86,7 +86,7 @@ def demo(
     seed: o.Seed = 0,
     support_per_species: Annotated[int, typer.Option(min=1, help="Images per species that the MLLM names.")] = 3,
     test_per_species: Annotated[int, typer.Option(min=1, help="Images per species to score on.")] = 5,
-    preset: Annotated[o.Preset, typer.Option(help="Tuning.")] = o.Preset.fast,
+    preset: Annotated[o.Preset, typer.Option(help="Tuning.")] = o.Preset.select,
     encoder: Annotated[str, typer.Option(help="fieldguide, or any other encoder.")] = "fieldguide",
     mllm: Annotated[str, typer.Option(help="fieldguide, or any other MLLM.")] = "fieldguide",
     sentence_encoder: o.SentenceEncoderName = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SMALL_GRID: dict[str, TuneSettings] = {
-    "workshop": TuneSettings(),
     "fast": FAST,
-    "workshop-soft": TuneSettings(weight_temperature=10.0, weight_warmup_epochs=5),
-    "near-style": TuneSettings(refine=RefineSettings()),
+    "fast-soft": replace(FAST, weight_temperature=10.0),
+    "fast-near-style": replace(FAST, refine=RefineSettings()),
     "lite": LITE,
+    "lite-short": replace(LITE, epochs=20),
+    "lite-near-style": replace(LITE, refine=RefineSettings()),
 }
-"""Tried by ``select`` when no candidates are given."""
+"""Tried by ``select`` when no candidates are given: full-batch steps throughout, so that trying costs seconds."""
 
 
 @dataclass(frozen=True)
