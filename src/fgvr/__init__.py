@@ -11,6 +11,7 @@ Importing this package is cheap; torch is imported when something needs it.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from fgvr import errors as errors
@@ -22,16 +23,25 @@ from fgvr.types import Usage as Usage
 
 if TYPE_CHECKING:
     from fgvr.methods.near import NeaR as NeaR
-    from fgvr.methods.near import load as load
 
 __version__ = "0.1.0"
 __all__ = ["ImageItem", "NamedImage", "NeaR", "Prediction", "SetAside", "Usage", "__version__", "errors", "load"]
 
 
-def __getattr__(name: str) -> Any:
-    """``NeaR`` and ``load``, imported when first asked for."""
-    if name in ("NeaR", "load"):
-        from fgvr.methods import near
+def load(folder: str | os.PathLike[str], *, encoder: Any = None) -> NeaR:
+    """A saved classifier, or the run folder of a finished fit; ``encoder`` replaces the stored name (moved folder).
 
-        return getattr(near, name)
+    Raises ``RunError`` for a missing or damaged classifier.
+    """
+    from fgvr.methods.near import NeaR
+
+    return NeaR.load(folder, encoder=encoder)
+
+
+def __getattr__(name: str) -> Any:
+    """``NeaR``, imported when first asked for."""
+    if name == "NeaR":
+        from fgvr.methods.near import NeaR
+
+        return NeaR
     raise AttributeError(f"module 'fgvr' has no attribute {name!r}")
