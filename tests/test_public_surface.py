@@ -7,7 +7,7 @@ from fgvr.methods import near
 
 
 def test_the_package_exports_what_it_says():
-    expected = "ImageItem NamedImage NeaR Prediction SetAside Usage __version__ errors load".split()
+    expected = ["ImageItem", "NamedImage", "NeaR", "Prediction", "SetAside", "Usage", "__version__", "errors", "load"]
     assert sorted(fgvr.__all__) == sorted(expected)
     assert all(getattr(fgvr, name) is not None for name in fgvr.__all__)
 

@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.report.examples import HOSTILE, SCRIPT, full
 
 from fgvr.report import ComparisonRow, ReportData, StageUsage, render_report, write_report
 from fgvr.types import Prediction, Usage
+from tests.report.examples import HOSTILE, SCRIPT, full
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "line", "circle", "polyline"}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
