@@ -30,6 +30,7 @@ _MAX_STARTS = 12
 _DECODER = json.JSONDecoder()
 _FIELD = re.compile(r"""["']([A-Za-z][\w \-]{0,30})["']\s*:\s*""")
 _STRING = re.compile(r"""\s*(?:"((?:[^"\\\n]|\\.){0,300})"?|'((?:[^'\\\n]|\\.|(?<=\w)'(?=\w)){0,300})'?)""")
+_NEXT_KEY = re.compile(r"""["'][^"']{0,80}["']\s{0,20}:""")
 _BARE = re.compile(r"\s*(-?\d{1,12}(?:\.\d{1,12})?%?|null|None|true|false)")
 
 
@@ -157,6 +158,7 @@ def _from_pieces(text: str, start: int) -> Fields | None:
 def _piece(text: str, position: int) -> object:
     if text[position : position + 1] == "[":
         body = text[position + 1 : position + 1500].partition("]")[0]
+        body = _NEXT_KEY.split(body, maxsplit=1)[0]  # a list that was never closed ends where the next field begins
         return [a or b for a, b in _STRING.findall(body) if (a or b).strip(" ,")]
     found = _STRING.match(text, position)
     if found:
