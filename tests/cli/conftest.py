@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from encoders.tiny import save
+from tests.encoders.tiny import save
 
 from .world import done, draw, record
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from fgvr.cli.doctor import parity
-from mllm.rude_server import serving
+from tests.mllm.rude_server import serving
 
 from .world import done, fgvr
 

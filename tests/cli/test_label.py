@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mllm.rude_server import Answer, completion, serving
+from tests.mllm.rude_server import Answer, completion, serving
 
 from .world import done, draw, fgvr, record
 

@@ -235,16 +235,15 @@ def _trace(epochs: Sequence[Mapping[str, Any]]) -> list[TracePoint]:
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> list[EvaluationRow]:
+    from fgvr.metrics.evaluate import LABELS
     from fgvr.report.data import EvaluationRow
 
     if not evaluation:
         return []
     protocol = "; ".join(evaluation.get("protocol", []))
-    head = EvaluationRow("answered", float(evaluation["coverage"]), f"{evaluation['scored']} of {evaluation['n']}")
-    return [
-        head,
-        *(EvaluationRow(name, _interval(figure), protocol) for name, figure in evaluation["figures"].items()),
-    ]
+    head = EvaluationRow("answered", float(evaluation["coverage"]), protocol)
+    figures = evaluation["figures"].items()
+    return [head, *(EvaluationRow(LABELS.get(key, key), _interval(figure), "") for key, figure in figures)]
 
 
 def _value(evaluation: Mapping[str, Any], key: str) -> float | None:

@@ -56,7 +56,7 @@ class Evaluation:
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, "value [low, high]" in per cent) pairs for a table, coverage first."""
-        label = {key: _LABELS.get(key, key) for key in self.figures}
+        label = {key: LABELS.get(key, key) for key in self.figures}
         if self.sentence_encoder is not None:
             label["sacc"] = f"sACC ({self.sentence_encoder})"
             label["sacc_first"] = f"sACC, class name only ({self.sentence_encoder})"
@@ -81,7 +81,7 @@ class Evaluation:
         }
 
 
-_LABELS = {
+LABELS = {
     "cacc": "cACC",
     "cacc_raw": "cACC, raw strings",
     "cacc_macro": "cACC, macro",

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encoders import tiny
 from fgvr.encoders import load_encoder
 from fgvr.methods.near import LITE, NeaR, SetSettings, TuneSettings, candidate_sets, tune
 from fgvr.methods.near.pipeline import FitSettings
 from fgvr.mllm import ScriptedMllm
+from tests.encoders import tiny
 
 SHORT = TuneSettings(epochs=3, context_length=4)
 
