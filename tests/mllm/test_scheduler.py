@@ -287,6 +287,15 @@ def test_killing_the_process_repeats_at_most_the_calls_in_flight(tmp_path: Path)
 
 
 def test_interrupting_keeps_the_calls_in_flight(tmp_path: Path) -> None:
+    # A shell may have started us with interrupts ignored, as it does for background jobs.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _interrupt_and_look(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_and_look(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.jsonl")
     main = threading.main_thread().ident
     assert main is not None
