@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.zoo import Expected, make_zoo, png_chunk, png_header, quadrants
 
 import fgvr.images as images
 from fgvr.errors import ImageError, NoImagesError
 from fgvr.images import Decoded, Limits, content_hash, decode, decode_all, encode_jpeg, require_some, thumbnail_data_uri
 from fgvr.types import ImageItem, SetAside
+from tests.zoo import Expected, make_zoo, png_chunk, png_header, quadrants
 
 
 @pytest.fixture(scope="module")
