@@ -191,6 +191,7 @@ class _Loop:
         return refine if refine is not None and self.epoch >= refine.warmup_epochs else None
 
     def run_epoch(self) -> None:
+        """One pass over the images that have candidates; its figures go to ``trace``."""
         rate = learning_rate(self.epoch, self.settings)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
