@@ -19,12 +19,10 @@ from typing import Literal
 
 import numpy as np
 
+from fgvr.memory import nearest_others
 from fgvr.methods.near.settings import SetSettings
 
 Policy = Literal["set", "vote", "own"]
-
-SLACK = 8
-"""Neighbours found beyond k-1 before the exact re-ranking in float64."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,9 @@ def candidate_sets(
     own_weight: float = 2.0,
     mutual: bool = False,
     floor: float | None = None,
-    block: int = 4096,
+    block: int = 2048,
 ) -> CandidateSets:
-    """Candidate sets of all support images. Exact search; memory is bounded by ``block`` squared float32.
+    """Candidate sets of all support images. Exact search, see ``fgvr.memory``.
 
     Args:
         features: (N, D), unit norm.
@@ -175,65 +173,12 @@ def coverage(sets: CandidateSets, true: np.ndarray) -> float:
 
 
 def nearest(
-    features: np.ndarray, *, k: int, allowed: np.ndarray | None = None, block: int = 4096
+    features: np.ndarray, *, k: int, allowed: np.ndarray | None = None, block: int = 2048
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each image and its k-1 nearest ``allowed`` others: indices (N, k) int64 (-1 where too few) and float32 cosines.
-
-    Tiles are multiplied in float32 with a few spare neighbours; those are re-ranked in float64, so that the order does
-    not depend on the tiling and equal images tie exactly (lower index first).
-    """
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    pool = np.arange(len(features)) if allowed is None else np.flatnonzero(allowed)
-    indices = np.full((len(features), k), -1, dtype=np.int64)
-    cosines = np.full((len(features), k), np.nan, dtype=np.float32)
-    indices[:, 0] = np.arange(len(features))
-    cosines[:, 0] = 1.0
-    if k == 1 or len(pool) == 0:
-        return indices, cosines
-    for start in range(0, len(features), block):
-        rows = np.arange(start, min(start + block, len(features)))
-        at, found = _shortlist(features, rows, pool, k - 1 + SLACK, block)
-        exact = np.einsum("nd,nd->n", features[rows[at]], features[found], dtype=np.float64)
-        at, found, exact, rank = _best(at, found, exact, k - 1)
-        indices[rows[at], 1 + rank] = found
-        cosines[rows[at], 1 + rank] = exact
-    return indices, cosines
-
-
-def _shortlist(
-    features: np.ndarray, rows: np.ndarray, pool: np.ndarray, wanted: int, block: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(row position, image) pairs of the ``wanted`` nearest others, tile by tile; only what beats the running worst
-    is ever sorted."""
-    at = np.empty(0, dtype=np.int64)
-    found = np.empty(0, dtype=np.int64)
-    cosine = np.empty(0, dtype=np.float32)
-    worst = np.full(len(rows), -np.inf, dtype=np.float32)
-    for start in range(0, len(pool), block):
-        columns = pool[start : start + block]
-        tile = features[rows] @ features[columns].T
-        tile[rows[:, None] == columns[None, :]] = -np.inf
-        if start == 0 and len(columns) > wanted:
-            worst = np.partition(tile, -wanted, axis=1)[:, -wanted]
-        hit_rows, hit_columns = np.nonzero((tile >= worst[:, None]) & np.isfinite(tile))
-        at = np.concatenate([at, hit_rows])
-        found = np.concatenate([found, columns[hit_columns]])
-        cosine = np.concatenate([cosine, tile[hit_rows, hit_columns]])
-        at, found, cosine, rank = _best(at, found, cosine, wanted)
-        full = rank == wanted - 1
-        worst[at[full]] = cosine[full]
-    return at, found
-
-
-def _best(
-    at: np.ndarray, found: np.ndarray, cosine: np.ndarray, wanted: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of (row, image, cosine) triples the ``wanted`` best of each row, lower image first on ties, and their ranks."""
-    order = np.lexsort((found, -cosine, at))
-    at, found, cosine = at[order], found[order], cosine[order]
-    rank = np.arange(len(at)) - np.searchsorted(at, at)
-    keep = rank < wanted
-    return at[keep], found[keep], cosine[keep], rank[keep]
+    """Each image, then its k-1 nearest ``allowed`` others: indices (N, k), -1 where too few, and float32 cosines."""
+    found, similar = nearest_others(features, k=k - 1, allowed=allowed, block=block)
+    own = np.arange(len(features), dtype=np.int64)[:, None]
+    return np.hstack([own, found]), np.hstack([np.ones_like(own, dtype=np.float32), similar])
 
 
 def _gathered(
