@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from fgvr.errors import EvaluationError
-from fgvr.metrics import bootstrap, bootstrap_contingency, bootstrap_difference, bootstrap_mean, evaluate
+from fgvr.metrics import (
+    bootstrap,
+    bootstrap_contingency,
+    bootstrap_counts,
+    bootstrap_difference,
+    bootstrap_mean,
+    evaluate,
+    expected_calibration_error,
+    risk_coverage,
+)
+from fgvr.metrics.calibration import weighted_aurc, weighted_calibration_error
 from fgvr.metrics.clustering import contingency_of, matched_share
 
 
@@ -43,7 +53,7 @@ def test_cells_and_items_give_the_same_distribution() -> None:
     true = rng.integers(0, 4, 300)
     predicted = np.where(rng.random(300) < 0.7, true, rng.integers(0, 6, 300))
     p, t = [f"p{i}" for i in predicted], [f"t{i}" for i in true]
-    by_cell = bootstrap_contingency(matched_share, contingency_of(p, t), resamples=1500)
+    by_cell = bootstrap_contingency({"cacc": matched_share}, contingency_of(p, t), resamples=1500)["cacc"]
 
     def cacc(drawn: np.ndarray) -> float:
         return matched_share(contingency_of([p[i] for i in drawn], [t[i] for i in drawn]))
@@ -52,6 +62,25 @@ def test_cells_and_items_give_the_same_distribution() -> None:
     assert by_cell.value == by_item.value
     assert by_cell.low == pytest.approx(by_item.low, abs=0.015)
     assert by_cell.high == pytest.approx(by_item.high, abs=0.015)
+
+
+def test_figures_that_share_redraws_equal_those_drawn_alone() -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random(200) < 0.6).astype(float)
+    probability = np.round(rng.random(200), 1)  # many ties
+    together = bootstrap_counts(
+        {"ece": weighted_calibration_error(probability, right), "aurc": weighted_aurc(probability, right)},
+        200,
+        resamples=50,
+    )
+    alone = {
+        "ece": bootstrap(lambda i: expected_calibration_error(probability[i], right[i]), 200, resamples=50),
+        "aurc": bootstrap(lambda i: risk_coverage(probability[i], right[i]).aurc, 200, resamples=50),
+    }
+    for name, interval in alone.items():
+        found = together[name]
+        expected = (interval.value, interval.low, interval.high)
+        assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
 PREDICTED = ["Linnet", "Twite", "Rook", "Rook"]

@@ -7,6 +7,7 @@ from fgvr.metrics.accuracy import top_k_accuracy as top_k_accuracy
 from fgvr.metrics.bootstrap import Interval as Interval
 from fgvr.metrics.bootstrap import bootstrap as bootstrap
 from fgvr.metrics.bootstrap import bootstrap_contingency as bootstrap_contingency
+from fgvr.metrics.bootstrap import bootstrap_counts as bootstrap_counts
 from fgvr.metrics.bootstrap import bootstrap_difference as bootstrap_difference
 from fgvr.metrics.bootstrap import bootstrap_mean as bootstrap_mean
 from fgvr.metrics.calibration import ReliabilityBin as ReliabilityBin
@@ -32,6 +33,7 @@ __all__ = [
     "adjusted_rand_index",
     "bootstrap",
     "bootstrap_contingency",
+    "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",
     "clustering_accuracy",

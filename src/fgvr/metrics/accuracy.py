@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +46,10 @@ def top_k_hits(
     check_lengths(top, true)
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    forms: dict[str, str] = {}
-
-    def form(name: str) -> str:
-        if name not in forms:
-            forms[name] = normalise(name)
-        return forms[name]
-
+    form = cache(normalise)
     out = np.zeros(len(top))
+    right = cache(lambda allowed: frozenset(map(form, allowed)) - {""})
     for i, (names, truth) in enumerate(zip(top, true)):
-        allowed = accepted_names(truth) if accepted else accepted_names(truth)[:1]
-        right = {form(name) for name in allowed} - {""}
-        out[i] = any(form(name) in right for name in names[:k])
+        allowed = right(accepted_names(truth) if accepted else accepted_names(truth)[:1])
+        out[i] = any(form(name) in allowed for name in names[:k])
     return out

@@ -1,20 +1,23 @@
 """Percentile bootstrap over items: an interval for every figure.
 
 Items are drawn with replacement (Efron 1979), seeded. Means of per-item scores are vectorised. Figures of a contingency
-table (cACC, NMI, ARI) redraw the table's cells, which is the same as redrawing items, and refit the matching each time.
-Refitting favours the resample a little, so such intervals lean upwards where names are many and items few; an interval
-is widened where needed so that it always contains its value.
+table (cACC, NMI, ARI) redraw the table's cells, which is the same as redrawing items; several figures share one set of
+redraws. Mutual information and the like favour the resample a little, so such intervals lean upwards where names are
+many and items few; an interval is widened where needed so that it always contains its value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fgvr.metrics.clustering import Contingency
+
+T = TypeVar("T")
 
 _CHUNK = 4_000_000
 """Drawn counts held at a time."""
@@ -83,23 +86,51 @@ def bootstrap(
     return interval_of(metric(np.arange(n)), draws, level=level)
 
 
+def bootstrap_counts(
+    metrics: Mapping[str, Callable[[NDArray[np.float64]], float]],
+    n: int,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Intervals of several figures over the same redraws, each given as a function of how often every item was drawn,
+    (n,) float64. The same draws as `bootstrap`, for figures that can sort or bin their items once for all redraws."""
+    if n < 1:
+        raise ValueError("nothing to score")
+    rng = np.random.default_rng(seed)
+    drawn = (np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64) for _ in range(resamples))
+    return _intervals(metrics, np.ones(n), drawn, level=level)
+
+
 def bootstrap_contingency(
-    metric: Callable[[Contingency], float],
+    metrics: Mapping[str, Callable[[Contingency], float]],
     table: Contingency,
     *,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> Interval:
-    """Interval of a figure of a contingency table. Redraws cell counts from Multinomial(N, counts / N)."""
+) -> dict[str, Interval]:
+    """Intervals of figures of a contingency table. Redraws cell counts from Multinomial(N, counts / N)."""
     rng = np.random.default_rng(seed)
     total = round(table.total)
     shares = table.counts / table.total
-    draws = np.empty(resamples)
-    for i in range(resamples):
-        counts = rng.multinomial(total, shares).astype(np.float64)
-        draws[i] = metric(Contingency(table.rows, table.columns, counts, table.shape))
-    return interval_of(metric(table), draws, level=level)
+    drawn = (
+        Contingency(table.rows, table.columns, rng.multinomial(total, shares).astype(np.float64), table.shape)
+        for _ in range(resamples)
+    )
+    return _intervals(metrics, table, drawn, level=level)
+
+
+def _intervals(
+    metrics: Mapping[str, Callable[[T], float]], sample: T, redraws: Iterable[T], *, level: float
+) -> dict[str, Interval]:
+    draws = np.array([[metric(redraw) for metric in metrics.values()] for redraw in redraws], dtype=np.float64)
+    columns = draws.reshape(-1, len(metrics)).T
+    return {
+        name: interval_of(metric(sample), column, level=level)
+        for (name, metric), column in zip(metrics.items(), columns, strict=True)
+    }
 
 
 def _vector(scores: ArrayLike) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,38 @@ def risk_coverage(probabilities: ArrayLike, correct: ArrayLike) -> RiskCoverage:
     sizes = np.diff(last, prepend=-1)
     aurc = float(np.sum(sizes * risk) / len(right))
     return RiskCoverage((last + 1) / len(right), risk, sorted_probability[last], aurc)
+
+
+Weighted = Callable[[NDArray[np.float64]], float]
+"""A figure as a function of how often each item counts, (N,) float64, not all zero."""
+
+
+def weighted_calibration_error(probabilities: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> Weighted:
+    """`expected_calibration_error` (equal width) for any weights of the items; the binning is done once."""
+    probability, right = _checked(probabilities, correct)
+    index = np.minimum((probability * bins).astype(int), bins - 1)
+    surplus = right - probability
+
+    def error(weights: NDArray[np.float64]) -> float:
+        return float(np.abs(np.bincount(index, weights * surplus, minlength=bins)).sum() / weights.sum())
+
+    return error
+
+
+def weighted_aurc(probabilities: ArrayLike, correct: ArrayLike) -> Weighted:
+    """The ``aurc`` of `risk_coverage` for any weights of the items; the sorting is done once."""
+    probability, right = _checked(probabilities, correct)
+    order = np.argsort(-probability, kind="stable")
+    wrong = 1.0 - right[order]
+    last = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
+
+    def area(weights: NDArray[np.float64]) -> float:
+        weights = weights[order]
+        answered = np.cumsum(weights)[last]
+        risk = np.divide(np.cumsum(weights * wrong)[last], answered, out=np.zeros(len(last)), where=answered > 0)
+        return float((np.diff(answered, prepend=0.0) * risk).sum() / answered[-1])
+
+    return area
 
 
 def _checked(probabilities: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

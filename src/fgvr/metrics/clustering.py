@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fgvr.metrics.names import Truth, codes, first_names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contingency:
     """Sparse contingency table of two clusterings of the same N items."""
 
@@ -46,6 +46,11 @@ class Contingency:
     def column_sums(self) -> NDArray[np.float64]:
         """Size of each true class."""
         return np.bincount(self.columns, weights=self.counts, minlength=self.shape[1]).astype(np.float64)
+
+    def same_as(self, other: Contingency) -> bool:
+        """True when both hold the same cells."""
+        pairs = ((self.rows, other.rows), (self.columns, other.columns), (self.counts, other.counts))
+        return self.shape == other.shape and all(np.array_equal(one, two) for one, two in pairs)
 
 
 def clustering_accuracy(

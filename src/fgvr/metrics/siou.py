@@ -12,6 +12,7 @@ Two empty names score 0 (vic divides by zero there).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,13 @@ def iou_scores(
     """(N,) Jaccard of each item."""
     check_lengths(predicted, true)
     known: dict[tuple[str, Truth], float] = {}
+    words = cache(partial(words_of, variant=variant))
     scores = np.empty(len(predicted))
     for i, pair in enumerate(zip(predicted, true)):
         if pair not in known:
-            said = words_of(pair[0], variant=variant)
+            said = words(pair[0])
             names = accepted_names(pair[1]) if accepted else accepted_names(pair[1])[:1]
-            known[pair] = max(_jaccard(said, words_of(name, variant=variant)) for name in names)
+            known[pair] = max(_jaccard(said, words(name)) for name in names)
         scores[i] = known[pair]
     return scores
 
