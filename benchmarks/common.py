@@ -36,7 +36,6 @@ ORDER = (
     "local_mllm",
     "growth",
     "demo_profile",
-    "accelerator",
 )
 """Sections of the page, top to bottom; a new script adds its name here."""
 
