@@ -237,3 +237,32 @@ def test_half_precision_tower_takes_and_returns_float32(tmp_path: Path) -> None:
     features[:, 0].sum().backward()
     assert context.grad is not None
     assert context.grad.dtype == torch.float32
+
+
+def test_another_activation_equals_the_padded_path(tmp_path: Path) -> None:
+    """OpenCLIP's checkpoints have GELU; OpenAI's QuickGELU takes a way of its own."""
+    encoder = load_encoder(tiny.save("clip", tmp_path), device="cpu")
+    tower = encoder.prompt_tower()
+    tower.set_names(tiny.NAMES)
+    context = _random_context(encoder)
+    quick = tower(context)
+    for layer in encoder.model.text_model.encoder.layers:
+        layer.mlp.activation_fn = torch.nn.GELU()
+    features, reference = tower(context), padded_reference(encoder, context, tiny.NAMES)
+    torch.testing.assert_close(features, reference, atol=2e-6, rtol=0)
+    assert _relative(_gradient(features, context), _gradient(reference, context)) < 1e-5
+    assert float((quick - features).detach().abs().max()) > 1e-4
+
+
+def test_autocast_reaches_the_second_pass_of_chunks(encoder: HfDualEncoder) -> None:
+    """A backward pass starts without autocast; the chunks' second forward pass must be the first one again."""
+    tower = encoder.prompt_tower()
+    tower.set_names(tiny.NAMES)
+    context = _random_context(encoder)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        full = tower(context)
+        pieces = chunked_features(tower, context, chunk=len(tiny.NAMES))
+    assert full.dtype == pieces.dtype == torch.float32
+    expected = _gradient(full, context)
+    assert _relative(_gradient(pieces, context), expected) < 1e-6
+    assert 1e-4 < _relative(_gradient(tower(context), context), expected) < 0.1

@@ -6,12 +6,11 @@ over its released code, which runs every class at the padded length (77 for CLIP
 1. *Truncation.* A causal tower is read at the end token, so nothing behind it matters; a bidirectional tower that
    masks its padding does not see it either. Classes are grouped by exact length, so nothing is ever padded.
 2. *Shared prefix.* In a causal tower ``[start] [context]`` is the same for all classes. Each layer computes its keys
-   and values once; only ``name . [end]`` runs per class, attending to the shared keys without copying them.
+   and values once; only ``name . [end]`` runs per class, attending to the shared keys without copying them. All tokens
+   go through a layer's matrix products together (``packed.py``).
 
 Both give the padded path's value and gradient up to rounding. ``chunked_features`` adds the two-pass gradient of
 GradCache (Gao et al. 2021): memory for one chunk of classes, whatever their number, at 1.5 times the work.
-
-Einsum letters: c class, t suffix token, p prefix token, h head, d head channel.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from fgvr.encoders.packed import Packing, run_layer
 from fgvr.encoders.prompt_tokens import PromptFormat, by_length, name_ids, prompt_format, suffixes, token_ids
 from fgvr.errors import EncoderError
 
 CONTEXT_STD = 0.02
 """Standard deviation of CoOp's random initialisation."""
-
-KeyValue = tuple[Tensor, Tensor]
 
 
 class _Tower:
@@ -101,41 +99,21 @@ class CausalPromptTower(_Tower):
         when the context leaves no room for one.
         """
         rows, groups = self._rows(context, classes)
-        keys_values = self._prefix(context)
-        parts = [self._suffix([rows[i] for i in members], keys_values) for members in groups.values()]
-        return _in_order(torch.cat(parts), groups)
-
-    def _prefix(self, context: Tensor) -> list[KeyValue]:
-        """Keys and values (h, p, d) of ``[start] [context]`` in every layer."""
-        dtype = self._positions.dtype
-        hidden = torch.cat([self._embed(self._layout.start), context.to(dtype)])
-        hidden = hidden + self._positions[: len(hidden)]
-        found: list[KeyValue] = []
+        sizes = tuple((len(members), length) for length, members in groups.items())
+        packing = Packing(len(self._layout.start) + len(context), sizes)
+        hidden = self._packed(context, [rows[i] for members in groups.values() for i in members])
         for layer in self._layers:
-            query, key, value = _heads(layer.self_attn, layer.layer_norm1(hidden))
-            found.append((key, value))
-            if layer is self._layers[-1]:
-                break  # nobody reads the prefix's own output
-            attended = torch.nn.functional.scaled_dot_product_attention(
-                query[None], key[None], value[None], is_causal=True, scale=layer.self_attn.scale
-            )[0]
-            hidden = _block_output(layer, hidden, attended)
-        return found
+            hidden = run_layer(layer, hidden, packing, last=layer is self._layers[-1])
+        return _in_order(_unit(self._model.text_projection(self._final_norm(hidden))), groups)
 
-    def _suffix(self, rows: Sequence[Sequence[int]], prefix: list[KeyValue]) -> Tensor:
-        """Features (c, D) of classes whose ``name . [end]`` are equally long, given the prefix."""
-        start = prefix[0][0].shape[-2]
-        hidden = self._embed(rows)
-        hidden = hidden + self._positions[start : start + hidden.shape[1]]
-        for layer, (prefix_key, prefix_value) in zip(self._layers, prefix, strict=True):
-            last = layer is self._layers[-1]
-            query, key, value = _heads(layer.self_attn, layer.layer_norm1(hidden))
-            if last:  # only the end token is read
-                query, hidden = query[..., -1:, :], hidden[:, -1:]
-            attended = _attend(query * layer.self_attn.scale, key, value, prefix_key, prefix_value)
-            hidden = _block_output(layer, hidden, attended)
-        pooled = self._final_norm(hidden[:, -1])
-        return _unit(self._model.text_projection(pooled))
+    def _packed(self, context: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Embedded tokens (T, E) with their positions: ``[start] [context]``, then ``name . [end]`` of every class."""
+        start = self._embed(self._layout.start)
+        names = self._embed([token for row in rows for token in row])
+        length = len(start) + len(context)
+        places = [*range(length), *(length + at for row in rows for at in range(len(row)))]
+        positions = self._positions[torch.tensor(places, device=self._positions.device)]
+        return torch.cat([start, context.to(self._positions.dtype), names]) + positions
 
 
 class GenericPromptTower(_Tower):
@@ -216,6 +194,7 @@ class _Chunked(torch.autograd.Function):
     def forward(ctx: Any, context: Tensor, tower: ChunkableTower, chunk: int) -> Tensor:
         ctx.save_for_backward(context)
         ctx.tower, ctx.chunk = tower, chunk
+        ctx.precision = _autocast_of(context.device.type)
         chunks = list(_chunks(tower.lengths, chunk))
         with torch.no_grad():
             parts = torch.cat([tower(context, classes) for classes in chunks])
@@ -227,11 +206,20 @@ class _Chunked(torch.autograd.Function):
         (context,) = ctx.saved_tensors
         total = torch.zeros_like(context)
         for classes in _chunks(ctx.tower.lengths, ctx.chunk):
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(**ctx.precision):
                 leaf = context.detach().requires_grad_()
                 features = ctx.tower(leaf, classes)
             total += torch.autograd.grad(features, leaf, grad[classes])[0]
         return total, None, None
+
+
+def _autocast_of(device: str) -> dict[str, Any]:
+    """Arguments that give ``torch.autocast`` the state it has now; a backward pass starts without it."""
+    return {
+        "device_type": device,
+        "dtype": torch.get_autocast_dtype(device),
+        "enabled": torch.is_autocast_enabled(device),
+    }
 
 
 def _chunks(lengths: Sequence[int], chunk: int) -> Iterator[list[int]]:
@@ -239,41 +227,6 @@ def _chunks(lengths: Sequence[int], chunk: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for at in range(0, len(order), chunk):
         yield order[at : at + chunk]
-
-
-def _heads(attention: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden (..., t, E) to query, key and value (..., h, t, d)."""
-
-    def split(projected: Tensor) -> Tensor:
-        return projected.view(*projected.shape[:-1], attention.num_heads, attention.head_dim).transpose(-3, -2)
-
-    return split(attention.q_proj(hidden)), split(attention.k_proj(hidden)), split(attention.v_proj(hidden))
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor) -> Tensor:
-    """Attention of suffix queries (c, h, t, d), already scaled, over the shared prefix and the suffix so far.
-
-    By hand instead of ``scaled_dot_product_attention``, which would need the prefix copied for every class and keep
-    the copies for the backward pass; the scores of so few tokens are small.
-    """
-    to_prefix = torch.einsum("chtd,hpd->chtp", query, prefix_key)
-    to_suffix = torch.einsum("chtd,chsd->chts", query, key)
-    if query.shape[-2] > 1:  # a single query is the end token, which sees everything
-        length = key.shape[-2]
-        future = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
-        to_suffix = to_suffix.masked_fill(future, float("-inf"))
-    weights = torch.cat([to_prefix, to_suffix], dim=-1).softmax(dim=-1)
-    shared = prefix_key.shape[-2]
-    from_prefix, from_suffix = weights[..., :shared], weights[..., shared:]
-    return torch.einsum("chtp,hpd->chtd", from_prefix, prefix_value) + torch.einsum(
-        "chts,chsd->chtd", from_suffix, value
-    )
-
-
-def _block_output(layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
-    """Finish a pre-norm transformer block: output projection, residual, MLP, residual."""
-    hidden = hidden + layer.self_attn.out_proj(attended.transpose(-3, -2).flatten(-2))
-    return hidden + layer.mlp(layer.layer_norm2(hidden))  # type: ignore[no-any-return]
 
 
 @contextmanager

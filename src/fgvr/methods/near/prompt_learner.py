@@ -6,7 +6,8 @@ Deviations from the released code:
    features and gradients, an order of magnitude faster.
 2. Only the unified context with the class token at the end is offered (``CSC=False``, ``CLASS_TOKEN_POSITION=end``):
    the variant of CoOp's own results on few shots, and the only one that shares a prefix.
-3. float32 throughout; the released default is fp16.
+3. float32 on the CPU. On CUDA the tower runs under bf16 autocast while it learns; context, features, logits and loss
+   are float32, and features without a gradient (those of the finished classifier) too. The released default is fp16.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class PromptLearner(torch.nn.Module):
         words: start from the embeddings of these words ("a photo of a") instead of N(0, 0.02^2).
         chunk: classes per piece of the two-pass gradient; None runs all at once. Bounds memory for large C.
         seed: of the random start.
+        autocast: run the tower in bf16 where a gradient is wanted; None does so on CUDA only.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class PromptLearner(torch.nn.Module):
         words: str | None = None,
         chunk: int | None = None,
         seed: int = 0,
+        autocast: bool | None = None,
     ) -> None:
         super().__init__()
         tower.set_names(names)
@@ -47,11 +50,14 @@ class PromptLearner(torch.nn.Module):
         self._chunk = chunk
         start = tower.initial_context(context_length, words=words, seed=seed)
         self.context = torch.nn.Parameter(start.detach().clone().float())
+        self._autocast = self.context.is_cuda if autocast is None else autocast
 
     def forward(self) -> Tensor:
-        """Text features (C, D), unit norm, differentiable in the context."""
-        if self._chunk is None:
-            return self._tower(self.context)
+        """Text features (C, D) float32, unit norm, differentiable in the context."""
         from fgvr.encoders.prompt_tower import chunked_features
 
-        return chunked_features(self._tower, self.context, chunk=self._chunk)  # type: ignore[arg-type]
+        half = self._autocast and torch.is_grad_enabled()
+        with torch.autocast(self.context.device.type, dtype=torch.bfloat16, enabled=half):
+            if self._chunk is None:
+                return self._tower(self.context)
+            return chunked_features(self._tower, self.context, chunk=self._chunk)  # type: ignore[arg-type]
