@@ -1,8 +1,8 @@
 """Metrics on many predictions: all figures of ``evaluate`` with 1,000 bootstrap resamples.
 
 Protocol: N predictions over 5,000 names, 60 % right, 20 % a near miss, 20 % anything (seed 0), probabilities and a
-top-5 for each. The sentence encoder (all-MiniLM-L6-v2) embeds each distinct name once; sACC is timed apart, since it is that
-model's speed. One process, one call a row, median of three.
+top-5 for each. The sentence encoder (all-MiniLM-L6-v2) embeds each distinct name once; sACC is timed apart, since it is
+that model's speed. One process, one call a row, median of three.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,3 +86,10 @@ def test_importing_is_light(module: str):
     script = f"import sys, {module}; print(sorted({heavy} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_promise_stands_on_its_page():
+    root = SOURCE.parents[1]
+    page = (root / "docs" / "reliability.md").read_text("utf-8")
+    linked = set(re.findall(r"tests/promises/(test_\w+\.py)", page))
+    assert linked == {file.name for file in (root / "tests" / "promises").glob("test_*.py")}

@@ -2,7 +2,8 @@
 
 What is read, and how: the first frame of an animation; transparency composited on white; 16-bit grey scaled to 8 bits
 (not clipped); CMYK by Pillow's plain conversion (embedded colour profiles are ignored, as CLIP's own pipeline does);
-EXIF orientation applied. Only formats with a signature are tried: Pillow would hand an EPS file to Ghostscript.
+EXIF orientation applied. Only formats with a signature are tried: Pillow would hand an EPS file to Ghostscript. Icons
+(ICO) are not: Pillow decodes them while it opens them, before any limit could be checked.
 
 Reason codes (stable, for tallies): ``missing``, ``not a file``, ``symlink loop``, ``no permission``, ``empty``,
 ``too large``, ``not an image``, ``too many pixels``, ``too small``, ``too much metadata``, ``truncated``,
@@ -22,21 +23,21 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fgvr.colours import to_rgb
 from fgvr.errors import ImageError, NoImagesError
 from fgvr.types import ImageItem, SetAside
 
 T = TypeVar("T")
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI")
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
 _PILLOW = r"PIL\."
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -53,6 +54,8 @@ _REDUCING_GAP = 2
 # Pictures above this are decoded one at a time, so that peak memory does not grow with the number of threads.
 _LARGE_PIXELS = 32_000_000
 _one_large_at_a_time = threading.Lock()
+# A pipe would block for ever; what it is can be asked once it is open.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -187,11 +190,13 @@ def available_cpus() -> int:
 
 def _open_regular(path: Path) -> io.FileIO:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block for ever
-            raise ImageError("this is not a regular file", reason="not a file", file=str(path))
-        return io.FileIO(path)
+        file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | _NO_WAIT))
     except (OSError, ValueError) as error:  # ValueError: NUL in the path
         raise _explained_open(error, path) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ImageError("this is not a regular file", reason="not a file", file=str(path))
+    return file
 
 
 def _reading(file: io.FileIO, count: int, path: Path) -> bytes:
@@ -222,6 +227,8 @@ def _explained_open(error: OSError | ValueError, path: Path) -> ImageError:
         errno.ENOENT: "missing",
         errno.ENOTDIR: "missing",
         errno.ENAMETOOLONG: "missing",
+        errno.EISDIR: "not a file",
+        errno.ENXIO: "not a file",
         errno.ELOOP: "symlink loop",
         errno.EACCES: "no permission",
         errno.EPERM: "no permission",
@@ -255,13 +262,22 @@ def _decode_bytes(data: bytes, limits: Limits, side: int | None) -> tuple[Image.
     with Image.open(io.BytesIO(data), formats=_formats()) as opened:
         width, height = opened.size
         _check_size(width, height, limits)
-        with _one_large_at_a_time if width * height > _LARGE_PIXELS else nullcontext():
-            if side is not None:
-                opened.draft(None, (_REDUCING_GAP * side, _REDUCING_GAP * side))
-            opened.load()
-            reported = opened.size if opened.format == "TIFF" else (width, height)  # Pillow turns TIFFs itself
-            image = _to_rgb(_reduced(opened, side))
-            turn = _UPRIGHT.get(_orientation(opened))
+        if width * height <= _LARGE_PIXELS:
+            return _pixels(opened, side)
+        # glibc keeps what a thread has freed for that thread: eight threads would keep eight large pictures' worth.
+        with _one_large_at_a_time, ThreadPoolExecutor(1) as alone:
+            return alone.submit(_pixels, opened, side).result()
+
+
+def _pixels(opened: Image.Image, side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    size = opened.size
+    if side is not None:
+        opened.draft(None, (_REDUCING_GAP * side, _REDUCING_GAP * side))
+    opened.load()
+    reported = opened.size if opened.format == "TIFF" else size  # Pillow turns TIFFs itself
+    image = _reduced(to_rgb(_reduced(opened, side)), side)  # some modes can be averaged only as RGB
+    turn = _UPRIGHT.get(_orientation(opened))
+    opened.close()
     if turn is not None:
         image = image.transpose(turn)
         if turn in (_UPRIGHT[5], _UPRIGHT[6], _UPRIGHT[7], _UPRIGHT[8]):
@@ -294,33 +310,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode == "RGB":
-        return image.copy()  # frees the file object behind it
-    return image.convert("RGB")
-
-
-def _to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """Deep grey (H, W) to uint8: [0, 1] floats times 255, [0, 65535] integers over 257, anything else stretched."""
-    values = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
-        values = values * 255
-    elif pixels.dtype.kind == "f" and low >= 0 and high <= 255:
-        pass
-    elif low >= 0 and high <= 65535:
-        values = values / 257
-    else:
-        values = (values - low) * (255 / max(high - low, 1e-12))
-    return np.rint(values).astype(np.uint8)
-
-
 def _explained(error: Exception, path: Path) -> ImageError:
     text = str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
@@ -328,9 +317,10 @@ def _explained(error: Exception, path: Path) -> ImageError:
         return ImageError(message, reason="not an image", file=str(path))
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return ImageError(text, reason="too many pixels", file=str(path))
-    if isinstance(error, ValueError) and "too large" in text.lower():
+    lower = text.lower()
+    if isinstance(error, ValueError) and ("too large" in lower or "too much memory" in lower):
         return ImageError(text, reason="too much metadata", file=str(path))  # PNG text bombs
-    truncated = isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "end of file"))
+    truncated = isinstance(error, EOFError) or any(word in lower for word in ("truncated", "end of file"))
     return ImageError(text, reason="truncated" if truncated else "unreadable", file=str(path))
 
 

@@ -71,6 +71,8 @@ class NamedImage:
     status: str = "named"
     """``named``, ``refused``, ``empty`` or ``unparsed``."""
     reply: str = ""
+    note: str = ""
+    """Why the reply deserves a second look (``fgvr.labels.suspicion``), else empty."""
 
 
 @dataclass(frozen=True)

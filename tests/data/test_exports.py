@@ -96,3 +96,14 @@ def test_what_cannot_be_written_or_read_is_a_clear_error(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"fgvr\[parquet\]"):
         write_predictions(tmp_path / "p.parquet", [])
     assert not (tmp_path / "p.parquet").exists()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_thousands_of_names_in_one_row_come_back(tmp_path, suffix):
+    """Beyond the csv module's own limit of 131,072 characters a cell."""
+    many = tuple((f"Warbler number {n} of a very long list", 1 / (n + 1)) for n in range(5000))
+    predictions = [Prediction("a.jpg", "Warbler", 0.5, many)]
+    write_predictions(tmp_path / f"p{suffix}", predictions)
+    before = csv.field_size_limit()
+    assert read_predictions(tmp_path / f"p{suffix}") == predictions
+    assert csv.field_size_limit() == before

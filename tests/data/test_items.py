@@ -306,3 +306,40 @@ def test_random_bytes_after_a_good_row_never_crash(junk, kind):
                 load_items(Path(folder) / "m.parquet")
         else:
             assert "1.jpg" in ids(load_items(Path(folder) / f"m.{kind}"))
+
+
+def test_bare_carriage_returns_end_lines_or_cost_their_row_but_hide_nothing(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "old.csv").write_bytes(b"image,label\r1.jpg,Wren\r2.jpg,Robin\r")
+    assert [(i.id, i.label) for i in load_items(tmp_path / "old.csv").items] == [("1.jpg", "Wren"), ("2.jpg", "Robin")]
+    (tmp_path / "odd.csv").write_bytes(b"image,label\n1.jpg,Wren\r2.jpg,Robin\n3.jpg,Jay\n")
+    found = load_items(tmp_path / "odd.csv")
+    assert ids(found) == ["3.jpg"]
+    assert reasons(found) == {"row 2": "bad row"}
+
+
+_cells = st.text(st.characters(exclude_characters="\0"), max_size=8)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    columns=st.lists(_cells, max_size=4),
+    rows=st.lists(st.lists(_cells, max_size=6), max_size=8),
+    kind=st.sampled_from(["csv", "tsv"]),
+)
+def test_every_row_of_any_table_becomes_an_image_or_is_set_aside(columns, rows, kind):
+    """Hostile columns and cells: each written row is accounted for exactly once."""
+    with tempfile.TemporaryDirectory() as folder:
+        touch(Path(folder), "good.jpg")
+        target = Path(folder) / f"m.{kind}"
+        with target.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+            writer = csv.writer(
+                file, delimiter="\t" if kind == "tsv" else ",", quoting=csv.QUOTE_ALL, lineterminator="\n"
+            )
+            writer.writerow(["image", *(f"x{column}" for column in columns)])
+            writer.writerow(["good.jpg"])
+            writer.writerows(rows)
+        found = load_items(target)
+        assert "good.jpg" in ids(found)
+        written = [row for row in rows if any(row) or len(row) > 1 + len(columns)]
+        assert len(found.items) + len(found.set_aside) == 1 + len(written)

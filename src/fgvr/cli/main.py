@@ -6,6 +6,7 @@ kept); 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -35,6 +36,15 @@ class Verbs(TyperGroup):
         except BrokenPipeError as error:
             # The reader of our output went away (``| head``). Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            note(f"error: cannot write: {error.strerror}")
+            note("  -> Free some space, then run the same command again; finished work is kept.")
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # what is left unwritten would complain again
             raise typer.Exit(1) from error
 
 

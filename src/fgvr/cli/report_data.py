@@ -34,6 +34,7 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
     support = _lines(run / "support.jsonl")
     recorded, notes = manifest["recorded"], classifier["notes"]
     shown = _predictions(run, predictions)
+    answers = _answers(support, run)
     evaluation = _json(run / "evaluation.json") or {}
     return ReportData(
         title=f"NeaR: {run.resolve().name}",
@@ -45,7 +46,7 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
         provenance=_provenance(manifest, classifier),
         images=_places(shown, images),
         support_images={str(row["item"]): Path(row["path"]) for row in support if "path" in row},
-        answers=_answers(support, run),
+        answers=answers,
         label_space=label_rows(classifier, support),
         candidates=_candidates(support),
         trace=_trace(notes["trace"]),
@@ -58,8 +59,9 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
         reliability=[ReliabilityBin(**one) for one in evaluation.get("reliability", [])],
         calibration_error=_value(evaluation, "ece"),
         usage=_usage(run),
-        set_aside=_set_aside(run),
+        set_aside=_set_aside(run, predictions),
         failures=_failures(run),
+        doubtful=_doubtful(answers),
         warnings=_warnings(support, recorded, classifier),
     )
 
@@ -296,10 +298,13 @@ def _usage(run: Path) -> list[StageUsage]:
     return rows
 
 
-def _set_aside(run: Path) -> list[SetAside]:
+def _set_aside(run: Path, predictions: Path | None) -> list[SetAside]:
+    """Inputs the fit left out, then those ``fgvr predict`` left out beside the shown file of predictions."""
     from fgvr.types import SetAside
 
-    return [SetAside(**aside) for aside in _json(run / "set_aside.json") or []]
+    listing = predictions.with_name(f"{predictions.name}.set_aside.jsonl") if predictions is not None else None
+    later = _lines(listing) if listing is not None and listing.exists() else []
+    return [SetAside(**aside) for aside in (*(_json(run / "set_aside.json") or []), *later)]
 
 
 def _failures(run: Path) -> list[SetAside]:
@@ -312,6 +317,15 @@ def _failures(run: Path) -> list[SetAside]:
         for item, line in last.items()
         if line["status"] == "failed"
     ]
+
+
+def _doubtful(answers: Sequence[NamedImage]) -> list[SetAside]:
+    """Answers whose reply does more than name; the reason is the note, the detail what was said."""
+    from fgvr.labels import suspicion
+    from fgvr.types import SetAside
+
+    noted = [(one, suspicion(one.reply)) for one in answers]
+    return [SetAside(one.item_id, one.item_id, note, one.reply) for one, note in noted if note]
 
 
 def _warnings(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvr.errors import InputError, MissingExtraError
-from fgvr.runs.atomic import write_bytes
+from fgvr.runs.atomic import json_text, write_bytes
 from fgvr.types import Prediction
 
 EXPORT_SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -80,7 +80,7 @@ def _record(prediction: Prediction) -> dict[str, Any]:
 
 
 def _to_jsonl(predictions: Sequence[Prediction]) -> bytes:
-    return b"".join(_json(_record(p)).encode("utf-8") + b"\n" for p in predictions)
+    return b"".join(json_text(_record(p)).encode("utf-8") + b"\n" for p in predictions)
 
 
 def _from_jsonl(path: Path) -> Iterable[Mapping[str, Any]]:
@@ -100,21 +100,26 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[str | float | None
 
 def _to_csv(predictions: Sequence[Prediction]) -> bytes:
     rows = (
-        (p.item_id, p.name, float(p.probability), "true" if p.unknown else "false", _json(_record(p)["top"]))
+        (p.item_id, p.name, float(p.probability), "true" if p.unknown else "false", json_text(_record(p)["top"]))
         for p in predictions
     )
     return csv_bytes(_COLUMNS, rows)
 
 
 def _from_csv(path: Path) -> Iterable[Mapping[str, Any]]:
-    reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-    for record in reader:
+    text = path.read_bytes().decode("utf-8-sig")
+    usual = csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # thousands of names make one long ``top``
+    try:
+        records = [*csv.DictReader(io.StringIO(text, newline=""), strict=True)]
+    finally:
+        csv.field_size_limit(usual)
+    for record in records:
         yield {**record, "image": _unguarded(record["image"]), "name": _unguarded(record["name"])}
 
 
 def _to_parquet(predictions: Sequence[Prediction]) -> bytes:
     pyarrow, parquet = _pyarrow()
-    records = [{**_record(p), "top": _json(_record(p)["top"])} for p in predictions]
+    records = [{**_record(p), "top": json_text(_record(p)["top"])} for p in predictions]
     types = (pyarrow.string(), pyarrow.string(), pyarrow.float64(), pyarrow.bool_(), pyarrow.string())
     target = io.BytesIO()
     table = pyarrow.Table.from_pylist(records, schema=pyarrow.schema(list(zip(_COLUMNS, types, strict=True))))
@@ -135,20 +140,6 @@ def _pyarrow() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("pyarrow", extra="parquet") from error
     return pyarrow, parquet
-
-
-def _json(value: object) -> str:
-    """Readable JSON; escaped throughout where a lone surrogate could not be written as UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return text if text.isascii() or _encodable(text) else json.dumps(value, allow_nan=False)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _guarded(cell: str) -> str:

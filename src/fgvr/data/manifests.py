@@ -107,7 +107,8 @@ def _jsonl_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    lines = _read(path).replace("\r\n", "\n").split("\n")
+    text = _read(path).replace("\r\n", "\n")
+    lines = text.split("\n" if "\n" in text else "\r")  # old spreadsheets end lines with a bare carriage return
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=lines[0].count)
     rows = _csv_rows(lines, delimiter)
     number, header = next(rows, (1, []))
@@ -136,6 +137,8 @@ def _csv_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]
             try:
                 reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
                 parsed: list[str] | str = next(reader, [])
+                if next(reader, None) is not None:  # a bare carriage return outside quotes would hide what follows it
+                    parsed = "not CSV: a line break inside a row"
             except csv.Error as error:
                 parsed = f"not CSV: {error}"
                 if "unexpected end" in str(error) and at + taken < len(lines):

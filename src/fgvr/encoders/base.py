@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -35,6 +35,22 @@ class DualEncoder(Protocol):
 
     def prompt_tower(self) -> PromptTower:
         """The differentiable text tower for prompt tuning (weights frozen)."""
+        ...
+
+
+@runtime_checkable
+class PreparingEncoder(Protocol):
+    """A dual encoder whose work on single pictures can be done ahead, in the decoding threads.
+
+    ``encode_prepared([prepare(image) for image in images])`` equals ``encode_images(images)`` bit for bit.
+    """
+
+    def prepare(self, image: Image.Image) -> Any:
+        """Resize and crop one RGB image; thread-safe. What it returns is for ``encode_prepared`` only."""
+        ...
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
+        """Prepared images to (N, D) float32, unit norm, in order. One batch; thread-safe."""
         ...
 
 

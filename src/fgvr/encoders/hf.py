@@ -15,6 +15,8 @@ from PIL import Image
 
 from fgvr.encoders.base import PromptTower
 from fgvr.encoders.loading import checkpoint_folder, fingerprint, refuse_broken_torchvision
+from fgvr.encoders.pixels import plain_preprocessing
+from fgvr.encoders.precision import Agreement, require_agreement
 from fgvr.encoders.prompt_tokens import UNLIMITED
 from fgvr.errors import EncoderError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+REDUCED = ("bfloat16", "float16")
 
 FULL_LENGTH_TEXT = ("siglip_text_model", "siglip2_text_model")
 """Text towers trained on texts padded to full length without a mask, and read at the last position."""
@@ -33,7 +36,8 @@ class HfDualEncoder:
     """A loaded dual encoder; made by ``load_encoder``. Attributes as in ``DualEncoder``, and:
 
     - ``logit_bias``: SigLIP's bias on the logit (sigmoid models), 0 for softmax models;
-    - ``device``, ``dtype``: where and in which precision the towers run (features are float32 always).
+    - ``device``, ``dtype``: where and in which precision the towers run (features are float32 always);
+    - ``accuracy``: how far a reduced precision on a CPU agrees with float32, else ``None``.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class HfDualEncoder:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+        self._plain = plain_preprocessing(image_processor)
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
+        self.accuracy: Agreement | None = None
         self.logit_scale = math.exp(float(model.logit_scale.detach()))
         bias = getattr(model, "logit_bias", None)  # an attribute of sigmoid models only
         self.logit_bias = 0.0 if bias is None else float(bias.detach())
@@ -58,11 +64,24 @@ class HfDualEncoder:
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """RGB images to (N, D) float32, unit norm, in order. One batch: the caller batches."""
+        return self.encode_prepared([self.prepare(image) for image in images])
+
+    def prepare(self, image: Image.Image) -> Any:
+        """Resize and crop, (H, W, 3) uint8; processors that are not plain (``pixels.py``) do that batch by batch."""
+        return image if self._plain is None else self._plain.prepare(image)
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
+        """What ``prepare`` returned to (N, D) float32, unit norm, in order. One batch; thread-safe."""
         import torch
 
-        if not images:
+        if not prepared:
             return np.zeros((0, self.dim), dtype=np.float32)
-        inputs = self.image_processor(images=list(images), return_tensors="pt")
+        if self._plain is None:
+            inputs = dict(self.image_processor(images=list(prepared), return_tensors="pt"))
+        elif self.device.type == "cpu":
+            inputs = {"pixel_values": self._plain.pixel_values(prepared)}
+        else:
+            inputs = {"pixel_values": self._plain.pixel_values_on(self.device, prepared)}
         inputs = {key: self._placed(value) for key, value in inputs.items()}
         with torch.inference_mode():
             return _unit_rows(self.model.get_image_features(**inputs))
@@ -105,7 +124,7 @@ class HfDualEncoder:
 
 
 def load_encoder(
-    name: str | Path, *, device: str = "auto", dtype: str = "float32", batch_size: int = 256
+    name: str | Path, *, device: str = "auto", dtype: str = "float32", batch_size: int = 256, check: bool = True
 ) -> HfDualEncoder:
     """Load a dual encoder by name.
 
@@ -114,23 +133,44 @@ def load_encoder(
         device: ``auto`` (CUDA where there is one), or as torch writes it.
         dtype: precision of the towers: float32, bfloat16, float16, float64. Part of the fingerprint.
         batch_size: texts per forward pass.
+        check: on a CPU, compare bfloat16 and float16 with float32 on drawn pictures first (``precision.py``), which
+            loads the model twice and takes seconds; the figures stay in ``accuracy``.
 
     Raises:
-        EncoderError: the checkpoint is missing, unreachable, pickled, incomplete or not a dual encoder.
+        EncoderError: the checkpoint is missing, unreachable, pickled, incomplete or not a dual encoder; the device is
+            not there; the reduced precision fails its check.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}", remedy=f"Use one of {', '.join(DTYPES)}.")
     refuse_broken_torchvision()
     import torch
 
-    folder = checkpoint_folder(str(name))
-    model = _load_model(folder, str(name), dtype=getattr(torch, dtype))
-    tokenizer, image_processor = _load_processors(folder, str(name))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = checkpoint_folder(str(name))
+    encoder = _loaded(folder, str(name), device=device, dtype=dtype, batch_size=batch_size)
+    if check and dtype in REDUCED and encoder.device.type == "cpu":
+        exact = _loaded(folder, str(name), device=device, dtype="float32", batch_size=batch_size)
+        encoder.accuracy = require_agreement(exact, encoder, dtype=dtype)
+    return encoder
+
+
+def _loaded(folder: Path, name: str, *, device: str, dtype: str, batch_size: int) -> HfDualEncoder:
+    import torch
+
+    model = _load_model(folder, name, dtype=getattr(torch, dtype))
+    tokenizer, image_processor = _load_processors(folder, name)
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" with an AssertionError
+        raise EncoderError(
+            f"the device cannot be used: {str(error).splitlines()[0]}",
+            remedy="Use --device cpu, or a build of torch and a driver that fit the device.",
+            device=device,
+        ) from error
     return HfDualEncoder(
-        str(name),
-        model.to(device),
+        name,
+        model,
         tokenizer,
         image_processor,
         fingerprint=fingerprint(folder, image_processor.to_dict(), dtype=dtype),

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fgvr.errors import RunError
 from fgvr.runs.atomic import atomic_path, write_text
 
 VERSION = 1
@@ -56,7 +57,7 @@ class ShardFolder:
             self._seen.add(companion.stem)
             try:
                 keys = _checked_keys(companion, dim=self.dim)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # numpy and json have many ways of saying that a file is damaged
                 self._put_away(companion.stem, error)
                 continue
             for row, key in enumerate(keys):
@@ -79,16 +80,23 @@ class ShardFolder:
             self._where.setdefault(key, (stem, row))
 
     def read(self, keys: Sequence[Key]) -> np.ndarray:
-        """Rows (n, D) float32 of keys that are all present, through a memory map of each shard."""
+        """Rows (n, D) float32 of keys that are all present, through a memory map of each shard.
+
+        Raises ``RunError`` when a shard vanished or was changed since ``refresh`` looked at it.
+        """
         rows = np.empty((len(keys), self.dim), dtype=np.float32)
         wanted: dict[str, list[tuple[int, int]]] = {}
         for target, key in enumerate(keys):
             stem, source = self._where[key]
             wanted.setdefault(stem, []).append((target, source))
         for stem, pairs in wanted.items():
-            shard = np.load(self.path / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
             targets, sources = np.array(pairs).T
-            rows[targets] = shard[sources]
+            try:
+                shard = np.load(self.path / f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+                rows[targets] = shard[sources]
+            except (OSError, ValueError, IndexError) as error:
+                remedy = "Run the same command again: what is damaged is put away and computed anew."
+                raise RunError(f"a feature shard cannot be read: {error}", remedy=remedy, file=stem) from error
         return rows
 
     def _put_away(self, stem: str, error: Exception) -> None:

@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from fgvr.encoders.base import DualEncoder
+from fgvr.encoders.base import DualEncoder, PreparingEncoder
 from fgvr.encoders.hashes import HashMemo
 from fgvr.encoders.shards import Key, ShardFolder
 from fgvr.encoders.views import PLAIN, render_view
 from fgvr.errors import EncoderError
-from fgvr.images import decode_all, require_some
+from fgvr.images import available_cpus, decode_or_set_aside, require_some
 from fgvr.types import ImageItem, SetAside
 
 SHARD_ROWS = 1024
 SHARD_SECONDS = 10.0
 BATCHES_IN_FLIGHT = 2
-"""While one batch is in the tower, another is resized and normalised."""
+"""While one batch is in the tower, another is put together."""
+MOST_THREADS = 16
 
+A = TypeVar("A")
+B = TypeVar("B")
+Prepared = tuple[Key, Any]
+"""A row's key, and what of the image the encoder is given."""
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows wanted); what the store already held counts as done."""
 
@@ -77,7 +83,7 @@ class FeatureStore:
         encoder: DualEncoder,
         *,
         batch_size: int = 64,
-        threads: int = 2,
+        threads: int | None = None,
         views: Sequence[str] = (PLAIN,),
         progress: Progress | None = None,
         verify: bool = False,
@@ -88,7 +94,7 @@ class FeatureStore:
             items: images; unreadable ones come back in ``set_aside``.
             encoder: any dual encoder; its ``encode_images`` is called from two threads.
             batch_size: images per forward pass.
-            threads: decoding threads.
+            threads: for reading, decoding and resizing; by default the processors this process may use, at most 16.
             views: ``plain`` and names from ``crop_views``.
             progress: called after every batch.
             verify: hash every file anew instead of trusting path, size and modification time.
@@ -97,6 +103,7 @@ class FeatureStore:
             NoImagesError: nothing could be read.
             EncoderError: the encoder's features have another shape than it says, or are not finite.
         """
+        threads = threads or min(MOST_THREADS, available_cpus())
         shards = self._shards(encoder)
         shards.refresh()
         known = self._memo.hashes([item.path for item in items], threads=threads, verify=verify)
@@ -147,7 +154,7 @@ class _Job:
         done = total - len(todo) * len(self.views)
         pending = _Pending()
         try:
-            for keys, rows in _encoded(_batches(self._rendered(todo), self.batch_size), self.encoder):
+            for keys, rows in _encoded(_batches(self._prepared(todo), self.batch_size), self.encoder):
                 pending.keys += keys
                 pending.rows.append(rows)
                 done += len(keys)
@@ -170,26 +177,55 @@ class _Job:
     def _missing(self, sha256: str) -> list[str]:
         return [view for view in self.views if (sha256, view) not in self.shards]
 
-    def _rendered(self, todo: Sequence[int]) -> Iterator[tuple[Key, Image.Image]]:
-        """Missing views of each decoded image. The hash of the decoded bytes is the truth, whatever the memo said."""
+    def _prepared(self, todo: Sequence[int]) -> Iterator[Prepared]:
+        """Missing views of each image, in the order of ``todo``; the unreadable ones are set aside."""
+        with closing(in_order(self._one_prepared, todo, threads=self.threads)) as outcomes:
+            for index, outcome in zip(todo, outcomes, strict=True):
+                if isinstance(outcome, SetAside):
+                    self.bad[index] = outcome
+                    continue
+                # The hash of the decoded bytes is the truth, whatever the memo said.
+                self.hashes[index], views = outcome
+                yield from views
+
+    def _one_prepared(self, index: int) -> SetAside | tuple[str, list[Prepared]]:
+        """In a decoding thread: all that can be done with one image alone."""
         side = self.encoder.image_size
-        decoded = decode_all((self.items[index] for index in todo), threads=self.threads, side=side)
-        for index, (_, outcome) in zip(todo, decoded, strict=True):
-            if isinstance(outcome, SetAside):
-                self.bad[index] = outcome
-                continue
-            self.hashes[index] = outcome.sha256
-            for view in self._missing(outcome.sha256):
-                yield (outcome.sha256, view), render_view(outcome.image, view, sha256=outcome.sha256, side=side)
+        outcome = decode_or_set_aside(self.items[index], side=side)
+        if isinstance(outcome, SetAside):
+            return outcome
+        image, sha256 = outcome.image, outcome.sha256
+        prepare = self.encoder.prepare if isinstance(self.encoder, PreparingEncoder) else _as_it_is
+        views = self._missing(sha256)
+        return sha256, [((sha256, view), prepare(render_view(image, view, sha256=sha256, side=side))) for view in views]
+
+
+def in_order(function: Callable[[A], B], values: Iterable[A], *, threads: int) -> Generator[B, None, None]:
+    """``map`` in threads, in order; at most ``2 * threads`` results wait, however slow the consumer is."""
+    waiting: deque[Future[B]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="fgvr-decode")
+    try:
+        for value in values:
+            if len(waiting) >= 2 * threads:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, value))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_it_is(image: A) -> A:
+    return image
 
 
 def _silent(_done: int, _total: int) -> None:
     """No progress wanted."""
 
 
-def _batches(rendered: Iterable[tuple[Key, Image.Image]], size: int) -> Iterator[list[tuple[Key, Image.Image]]]:
-    batch: list[tuple[Key, Image.Image]] = []
-    for pair in rendered:
+def _batches(prepared: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
+    batch: list[Prepared] = []
+    for pair in prepared:
         batch.append(pair)
         if len(batch) == size:
             yield batch
@@ -198,14 +234,12 @@ def _batches(rendered: Iterable[tuple[Key, Image.Image]], size: int) -> Iterator
         yield batch
 
 
-def _encoded(
-    batches: Iterable[list[tuple[Key, Image.Image]]], encoder: DualEncoder
-) -> Iterator[tuple[list[Key], np.ndarray]]:
+def _encoded(batches: Iterable[list[Prepared]], encoder: DualEncoder) -> Iterator[tuple[list[Key], np.ndarray]]:
     """Features of each batch, in order, with ``BATCHES_IN_FLIGHT`` being encoded while the next is decoded."""
     waiting: deque[tuple[list[Key], Future[np.ndarray]]] = deque()
     with ThreadPoolExecutor(BATCHES_IN_FLIGHT, thread_name_prefix="fgvr-encode") as pool:
         for batch in batches:
-            waiting.append(([key for key, _ in batch], pool.submit(_checked, encoder, [image for _, image in batch])))
+            waiting.append(([key for key, _ in batch], pool.submit(_checked, encoder, [one for _, one in batch])))
             if len(waiting) > BATCHES_IN_FLIGHT:
                 keys, future = waiting.popleft()
                 yield keys, future.result()
@@ -214,13 +248,14 @@ def _encoded(
             yield keys, future.result()
 
 
-def _checked(encoder: DualEncoder, images: list[Image.Image]) -> np.ndarray:
-    rows = np.asarray(encoder.encode_images(images), dtype=np.float32)
-    if rows.shape != (len(images), encoder.dim) or not np.isfinite(rows).all():
+def _checked(encoder: DualEncoder, prepared: list[Any]) -> np.ndarray:
+    encode = encoder.encode_prepared if isinstance(encoder, PreparingEncoder) else encoder.encode_images
+    rows = np.asarray(encode(prepared), dtype=np.float32)
+    if rows.shape != (len(prepared), encoder.dim) or not np.isfinite(rows).all():
         raise EncoderError(
             f"the encoder returned features of shape {rows.shape} or values that are not finite",
             remedy="Check the encoder; try dtype float32.",
             encoder=encoder.name,
-            expected=(len(images), encoder.dim),
+            expected=(len(prepared), encoder.dim),
         )
     return rows

@@ -17,6 +17,8 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def without_hidden(text: str) -> str:
     """Line breaks and tabs become spaces; every other control, bidi, surrogate or private character goes."""
+    if text.isprintable():  # nothing of the kind: by far the commonest case
+        return text
     return "".join(
         " " if char in "\n\r\t\v\f\u0085\u2028\u2029" else char
         for char in text

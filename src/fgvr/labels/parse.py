@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fgvr.labels import cues
+from fgvr.labels.doubts import instruction_like, suspicion
 from fgvr.labels.normalise import display_name, normalise, without_hidden
 from fgvr.labels.phrases import BOLD, Phrase, clean_name, is_name, is_scientific, read_phrase, split_pair
 from fgvr.labels.structured import Fields, read_confidence, read_structured
@@ -38,11 +39,19 @@ def parse_reply(text: str, item_id: str = "") -> NamedImage:
 
     ``status`` is ``named``; ``refused`` ("I'm sorry, I can't ...", "unknown"); ``empty``; or ``unparsed`` where the
     reply says something but no name was found. ``name`` is ``None`` for all but the first. A reply with only a
-    scientific name carries it in both ``name`` and ``scientific``.
+    scientific name carries it in both ``name`` and ``scientific``. ``note`` says what deserves a second look; a name
+    that reads like instructions is no name.
     """
     plain = _plain(text)
     if not plain:
         return NamedImage(item_id, None, status="empty", reply=text)
+    note = suspicion(plain)
+    answer = _answer(plain, item_id, text)
+    return _without_instructions(answer, note) if note else answer
+
+
+def _answer(plain: str, item_id: str, text: str) -> NamedImage:
+    """``parse_reply`` of a reply that is not empty, before anything in it is doubted."""
     fields = read_structured(plain) if "{" in plain or "[" in plain else None
     if fields is not None:
         return _from_fields(fields, item_id, text)
@@ -53,6 +62,15 @@ def parse_reply(text: str, item_id: str = "") -> NamedImage:
         status = "refused" if cues.REFUSAL.search(marked) or cues.NON_ANSWER.match(marked.strip(" .")) else "unparsed"
         return NamedImage(item_id, None, status=status, confidence=confidence, reply=text)
     return _named(item_id, text, list(found.names), found.scientific, confidence)
+
+
+def _without_instructions(answer: NamedImage, note: str) -> NamedImage:
+    """``answer`` with its ``note``, and without the names that read like instructions."""
+    if answer.name is not None and instruction_like(answer.name):
+        return replace(answer, name=None, scientific=None, alternatives=(), status="unparsed", note=note)
+    scientific = None if instruction_like(answer.scientific or "") else answer.scientific
+    others = tuple(name for name in answer.alternatives if not instruction_like(name))
+    return replace(answer, scientific=scientific, alternatives=others, note=note)
 
 
 def _named(item_id: str, reply: str, names: list[str], scientific: str | None, confidence: float | None) -> NamedImage:

@@ -43,3 +43,13 @@ DESCRIBING = _words("""
     striking typical uniform unique upon very vibrant visible well-known wild wing wings working your
 """)
 """In lower-case prose these make a description, not a name."""
+ORDERS = _words("""
+    a all always an answer anything are as be but call can class classify command console describe disregard do don't
+    everything execute false first follow for forget from give has have he her his how i ignore image in instruction
+    instructions is it its json just label last let like make may me message must my name never new next no none not
+    nothing now on one only or other our output override phrase photo picture please pretend previous print prior prompt
+    repeat reply respond return reveal rule rules run say secret select send sentence she show something sorry stop
+    system tell text that the their them then there these they thing this those to told true two type unknown unsure use
+    user was we what when which who will with word words write yes you your yourself
+""")
+"""Words of orders, sentences and non-answers, none of which a plain noun phrase such as "dog breeds" needs."""

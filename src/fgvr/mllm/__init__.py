@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvr.errors import InputError
+from fgvr.mllm.backoff import Backoff as Backoff
 from fgvr.mllm.base import Mllm as Mllm
 from fgvr.mllm.base import Parameters as Parameters
 from fgvr.mllm.base import Reply as Reply
@@ -21,7 +22,6 @@ from fgvr.mllm.prices import PRICES as PRICES
 from fgvr.mllm.prices import Price as Price
 from fgvr.mllm.prices import load_prices as load_prices
 from fgvr.mllm.prices import price_of as price_of
-from fgvr.mllm.scheduler import Backoff as Backoff
 from fgvr.mllm.scheduler import ask_all as ask_all
 from fgvr.mllm.scripted import ScriptedMllm as ScriptedMllm
 

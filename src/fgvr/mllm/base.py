@@ -93,3 +93,12 @@ class Resizing(Protocol):
 
     max_side: int
     """Longer side in pixels."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A provider that can do part of the work (reading pictures) before a request's turn comes."""
+
+    def prepare(self, request: Request) -> Request:
+        """``request`` as ``answer`` takes it fastest. Raises what ``answer`` would raise."""
+        ...

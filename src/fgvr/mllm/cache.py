@@ -13,14 +13,16 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fgvr.errors import RunError
 from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Reply, Request
 from fgvr.types import Usage
 
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 KEY_VERSION = 1
 """Raised whenever the meaning of a key changes: old entries are then no longer found."""
+
+_LITTLE = 2**20
+"""Bytes; a disk with less left is full."""
 
 
 def request_key(request: Request, mllm: Mllm) -> str:
@@ -89,11 +94,12 @@ class ResponseCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = _open(path)
-        except sqlite3.DatabaseError as error:
-            self._connection = self._start_anew(error)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection = _open(path)
+            except sqlite3.DatabaseError as error:
+                self._connection = self._start_anew(error)
 
     def __enter__(self) -> ResponseCache:
         return self
@@ -112,7 +118,7 @@ class ResponseCache:
 
     def get(self, key: str, *, item_id: str) -> Reply | None:
         """The reply stored under ``key`` as an answer for ``item_id`` (``cached`` is true), or ``None``."""
-        with self._lock:
+        with self._lock, _explained(self.path):
             try:
                 row = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
             except sqlite3.OperationalError:
@@ -135,7 +141,7 @@ class ResponseCache:
     def put_many(self, replies: Mapping[str, Reply]) -> None:
         """Store successful replies in one transaction; the first answer under a key stays."""
         rows = [(key, json.dumps(reply_to_json(reply)), time.time()) for key, reply in replies.items()]
-        with self._lock:
+        with self._lock, _explained(self.path):
             try:
                 self._insert(rows)
             except sqlite3.OperationalError:
@@ -160,6 +166,25 @@ class ResponseCache:
             self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
         logger.warning("the response cache %s was damaged (%s); set aside as %s", self.path, error, aside.name)
         return _open(self.path)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's refusals (disk full, locked, no permission) into ``RunError``."""
+    try:
+        yield
+    except OSError as error:
+        from fgvr.runs.atomic import write_error
+
+        raise write_error(error, path) from error
+    except sqlite3.OperationalError as error:
+        # SQLite says "disk I/O error" where the disk could not take its shared-memory file.
+        full = "I/O" in str(error) and shutil.disk_usage(path.parent).free < _LITTLE
+        raise RunError(
+            f"the response cache cannot be used: {'the disk is full' if full else error}",
+            remedy="Free some space or choose another --cache, then run the same command again; finished work is kept.",
+            file=str(path),
+        ) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:

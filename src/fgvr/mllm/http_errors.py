@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fgvr.errors import AccessError, MllmError, RetryableError
 
 _RETRYABLE = {408, 409, 425, 429}
+_MAYBE_BILLED = {408, 502, 504, 524}
+"""A gateway gave up waiting: the model behind it may have answered."""
 _ACCESS = {
     401: "Set OPENAI_API_KEY to a valid key of this service.",
     402: "Add credit to the account.",
@@ -38,32 +40,25 @@ class Refused(Exception):
         ) from None
 
 
-def raise_for_status(error: Any, clean: Callable[[str], str]) -> NoReturn:
-    """Turn ``openai.APIStatusError`` into RetryableError, AccessError or Refused; ``clean`` removes secrets."""
-    status = int(error.status_code)
-    text = clean(_body_text(error))
+def raise_for_status(status: int, headers: Mapping[str, str], text: str) -> NoReturn:
+    """Turn a status of 400 or more into RetryableError, AccessError or Refused; ``text`` must be clean of secrets."""
     if status == 429 and "insufficient_quota" in text:
         raise AccessError("the account's credit is used up", remedy=_ACCESS[402], status=status) from None
     if status in _RETRYABLE or status >= 500:
-        raise RetryableError(
+        error = RetryableError(
             "the service asks to come back later" if status == 429 else "the service failed",
-            retry_after=retry_after(error.response.headers.get("retry-after")),
+            retry_after=retry_after(headers.get("retry-after")),
             status=status,
             reason=text[:300],
-        ) from None
+        )
+        if status in _MAYBE_BILLED:
+            error.context["maybe_billed"] = True
+        raise error from None
     if status in _ACCESS:
         raise AccessError(
             "the service refuses access", remedy=_ACCESS[status], status=status, reason=text[:300]
         ) from None
-    raise Refused(status, text) from None
-
-
-def _body_text(error: Any) -> str:
-    try:
-        error.response.read()
-        return str(error.response.text)[:2000]
-    except Exception:  # the body of an error may itself be broken; the status says enough
-        return ""
+    raise Refused(status, text[:2000]) from None
 
 
 def retry_after(header: str | None, *, now: float | None = None) -> float | None:

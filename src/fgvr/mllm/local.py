@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fgvr.errors import InputError, MllmError
 from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
 from fgvr.mllm.image_only_processor import load_processor
+from fgvr.mllm.local_loading import load_model, plain_generation
 from fgvr.mllm.weights import model_folder
 from fgvr.types import Usage
 
@@ -70,11 +71,11 @@ class LocalMllm:
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token_id is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
-        self.model = _load_model(folder, device, dtype)
+        self.model = load_model(folder, device=device, dtype=dtype)
         self.preprocessing = (
             f"{type(self.processor.image_processor).__name__} side<={max_side} {self.model.dtype} {option_norm}"
         )
-        self._generation = _plain_generation(self.model, self.processor.tokenizer)
+        self._generation = plain_generation(self.model, self.processor.tokenizer)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -263,41 +264,3 @@ def _shrunk(picture: Image.Image, max_side: int) -> Image.Image:
         return picture
     width, height = (max(1, round(side * scale)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _load_model(folder: Path, device: str, dtype: str) -> Any:
-    import torch
-    from transformers import AutoModelForImageTextToText
-
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    automatic = "bfloat16" if where.startswith("cuda") else "float32"
-    kind = getattr(torch, automatic if dtype == "auto" else dtype, None)
-    if not isinstance(kind, torch.dtype):
-        raise InputError("no such dtype", remedy="Use float32, bfloat16 or float16.", dtype=dtype)
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=kind, use_safetensors=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise MllmError(
-            "the model cannot be loaded",
-            remedy="It must be an image-text-to-text model that transformers knows, with safetensors weights.",
-            folder=folder,
-            reason=str(error)[:300],
-        ) from error
-    return model.to(where).eval()
-
-
-def _plain_generation(model: Any, tokenizer: Any) -> Any:
-    """The model's generation config made greedy: what is left of it are its special tokens and penalties."""
-    config = copy.deepcopy(model.generation_config)
-    config.do_sample, config.num_beams = False, 1
-    config.temperature, config.top_p, config.top_k = 1.0, 1.0, 50
-    config.max_length = None
-    if config.eos_token_id is None:
-        config.eos_token_id = tokenizer.eos_token_id
-    if config.eos_token_id is None:
-        raise MllmError("the model has no end token", remedy="Set eos_token_id in its generation_config.json.")
-    if config.pad_token_id is None:
-        config.pad_token_id = tokenizer.pad_token_id
-    return config

@@ -1,8 +1,8 @@
-"""Any OpenAI-compatible endpoint, through the ``openai`` package.
+"""Any OpenAI-compatible endpoint, through the ``openai`` package (see ``openai_clients`` for how much of it).
 
 The body is read piece by piece against a deadline of its own and a size limit (a read time-out alone never ends a
 server that drips one byte a second), and parsed here, so that a reply is believed only if it is complete JSON of the
-right type with a choice in it. The package's own retries are off: the scheduler does that.
+right type with a choice in it. Nothing is retried here: the scheduler does that.
 
 The key comes from ``OPENAI_API_KEY`` only. It is handed to the client and kept nowhere else; error texts and replies
 are scrubbed of it, in case a server echoes what it was sent.
@@ -11,6 +11,7 @@ are scrubbed of it, in case a server echoes what it was sent.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 import math
@@ -19,19 +20,21 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from fgvr.errors import AccessError, MissingExtraError, MllmError, RetryableError
+from fgvr.errors import MllmError, RetryableError
 from fgvr.mllm import http_errors
 from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
-from fgvr.mllm.options import LETTERS, letter_logprobs, letter_of, lettered_prompt
+from fgvr.mllm.openai_clients import DEFAULT_BASE_URL, Clients
+from fgvr.mllm.openai_replies import chosen_option, first_choice, token_counts
+from fgvr.mllm.options import LETTERS, letter_logprobs, lettered_prompt
 from fgvr.mllm.tokens import likely_input_tokens, text_tokens
 from fgvr.types import Usage
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _MAX_BODY = 16 * 2**20
 _LETTER_TOKENS = 8
 """Room for "Answer: B" where an API gives no log-probabilities."""
@@ -45,6 +48,13 @@ class _Dialect:
     limit_field: str = "max_tokens"
 
 
+@dataclass(frozen=True)
+class _Encoded(Request):
+    """A request whose pictures are data URLs already."""
+
+    urls: tuple[str, ...] = ()
+
+
 class OpenAIMllm:
     """A model behind an OpenAI-compatible chat endpoint. Thread-safe; pictures travel as JPEG data URLs.
 
@@ -55,9 +65,8 @@ class OpenAIMllm:
         max_side, quality: pictures are shrunk to ``max_side`` pixels and sent as JPEG of this quality.
         logprobs: ask for token log-probabilities, from which ``Reply.confidence`` is computed.
 
-    Raises:
-        MissingExtraError: the ``openai`` package is not installed.
-        AccessError: no key in the environment for OpenAI's own address.
+    The first call raises MissingExtraError without the ``openai`` package, and AccessError without a key in the
+    environment for OpenAI's own address: what asks nothing, such as a dry run, needs neither.
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class OpenAIMllm:
         self._quality = quality
         self._dialect = _Dialect(logprobs=logprobs)
         self._lock = threading.Lock()
-        self._client = _client(address, timeout)
+        self._clients = Clients(address, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"OpenAIMllm({self.name!r}, base_url={self.revision!r})"
@@ -108,13 +117,21 @@ class OpenAIMllm:
                     refusal.raise_for_user(model=self.name, item=request.item_id)
         return self._reply(request, data, time.perf_counter() - started)
 
+    def prepare(self, request: Request) -> Request:
+        """``request`` with its pictures read and encoded, so that no call in flight waits for it."""
+        return _Encoded(
+            **{field.name: getattr(request, field.name) for field in dataclasses.fields(Request)},
+            urls=tuple(self._data_url(path) for path in request.images),
+        )
+
     def _messages(self, request: Request) -> list[dict[str, Any]]:
+        urls = request.urls if isinstance(request, _Encoded) else map(self._data_url, request.images)
         text = lettered_prompt(request.prompt, request.options) if request.options else request.prompt
-        pictures = [{"type": "image_url", "image_url": {"url": self._data_url(path)}} for path in request.images]
+        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         system = [{"role": "system", "content": request.system}] if request.system else []
         return [*system, {"role": "user", "content": [*pictures, {"type": "text", "text": text}]}]
 
-    def _data_url(self, path: Any) -> str:
+    def _data_url(self, path: Path) -> str:
         from fgvr import images
 
         picture = images.decode(path, limits=images.Limits(), side=self.max_side).image
@@ -148,42 +165,47 @@ class OpenAIMllm:
 
     def _call(self, fields: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The parsed body of one HTTP exchange."""
-        import openai
-
-        ends = time.monotonic() + self.timeout
-        try:
-            create = self._client.chat.completions.with_streaming_response.create
-            with create(model=self.name, messages=messages, extra_body=dict(fields)) as response:
-                body = self._read(response, ends)
-                kind = str(response.headers.get("content-type", ""))
-        except openai.APIStatusError as error:
-            http_errors.raise_for_status(error, self._scrub)
-        except openai.APITimeoutError:
-            self._later("the call timed out", maybe_billed=True)
-        except openai.APIConnectionError as error:
-            # Nothing may have been sent, or the connection broke while the answer was on its way.
-            refused = isinstance(error.__cause__, Exception) and "connect" in type(error.__cause__).__name__.lower()
-            self._later("the connection failed", reason=self._scrub(str(error.__cause__)), maybe_billed=not refused)
-        except (MllmError, MissingExtraError, http_errors.Refused):
-            raise
-        except Exception as error:
-            # Reading a broken body raises errors of the HTTP library below, whichever that is.
-            self._later(
-                "the reply broke off", reason=f"{type(error).__name__}: {self._scrub(str(error))}", maybe_billed=True
-            )
-        return self._parse(body, kind)
+        content = json.dumps({"model": self.name, "messages": messages, **fields}).encode("ascii")
+        with self._clients.lent() as client:
+            ends = time.monotonic() + self.timeout
+            try:
+                with client.stream("POST", self._clients.url, content=content) as response:
+                    status, headers = int(response.status_code), response.headers
+                    body = self._read(response, ends)
+            except MllmError:
+                raise
+            except Exception as error:
+                # Whatever the HTTP library raises; which one it is depends on the version of the openai package.
+                self._broken(error)
+        if status >= 400:
+            http_errors.raise_for_status(status, headers, self._scrub(body.decode("utf-8", "replace")))
+        return self._parse(body, str(headers.get("content-type", "")))
 
     def _read(self, response: Any, ends: float) -> bytes:
         parts, size = [], 0
-        # Without a chunk size: a given one would hold bytes back until it is full, and the clock would not be seen.
-        for part in response.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_BODY:
-                self._later("the reply is too large", bytes=size, maybe_billed=True)
-            if time.monotonic() > ends:
-                self._later("the reply came too slowly", maybe_billed=True)
+        try:
+            # Without a chunk size: a given one would hold bytes back until it is full, and the clock would not be seen.
+            for part in response.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _MAX_BODY:
+                    self._later("the reply is too large", bytes=size, maybe_billed=True)
+                if time.monotonic() > ends:
+                    self._later("the reply came too slowly", maybe_billed=True)
+        except Exception:
+            if response.status_code < 400:
+                raise  # else the status says enough, however broken its explanation is
         return b"".join(parts)
+
+    def _broken(self, error: Exception) -> NoReturn:
+        """Sort what the HTTP library raised by whether the service may have seen the question."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        reason = f"{type(error).__name__}: {self._scrub(str(error))}"
+        if kinds & {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}:
+            self._later("the connection failed", reason=reason)
+        if "TimeoutException" in kinds:
+            self._later("the call timed out", maybe_billed=True)
+        self._later("the reply broke off", reason=reason, maybe_billed=True)
 
     def _parse(self, body: bytes, kind: str) -> dict[str, Any]:
         if "json" not in kind.lower():
@@ -195,36 +217,23 @@ class OpenAIMllm:
         if not isinstance(data, dict):
             self._later("the reply is not a JSON object", maybe_billed=True)
         if data.get("error"):
-            self._later("the reply holds an error", reason=self._scrub(str(data["error"]))[:300])
+            self._later("the reply holds an error", reason=self._scrub(str(data["error"]))[:300], maybe_billed=True)
         return data
 
     def _reply(self, request: Request, data: dict[str, Any], seconds: float) -> Reply:
-        try:
-            choice = data["choices"][0]
-            message = choice["message"]
-            text = self._scrub(_text(message.get("content")))
-            finish = str(choice.get("finish_reason") or "stop")
-            refusal = message.get("refusal")
-        except (KeyError, IndexError, TypeError, AttributeError):
+        choice = first_choice(data)
+        if choice is None:
             self._later("the reply holds no choice", maybe_billed=True)
-        if refusal and not text:
-            text, finish = self._scrub(str(refusal)), "refusal"
-        if not text.strip() and finish == "length":
-            raise MllmError(
-                "the model used up all tokens before it wrote a word",
-                remedy="Raise the token limit: reasoning counts against it.",
-                item=request.item_id,
-                model=self.name,
-            )
-        if not text.strip() and finish != "content_filter":
-            self._later("the reply is empty", maybe_billed=True)
+        text, finish = self._scrub(choice.text), choice.finish
+        if choice.refusal and not text:
+            text, finish = self._scrub(choice.refusal), "refusal"
+        self._require_words(request, text, finish)
         usage, estimated = self._usage(request, data, text, seconds)
-        logprobs = _token_logprobs(choice)
-        confidence = math.exp(sum(logprobs) / len(logprobs)) if logprobs else None
+        confidence = math.exp(sum(choice.logprobs) / len(choice.logprobs)) if choice.logprobs else None
         scores: tuple[float, ...] = ()
         if request.options:
-            scores = letter_logprobs(_top_logprobs(choice), len(request.options))
-            text, confidence = _chosen(request.options, scores, text), None
+            scores = letter_logprobs(choice.top, len(request.options))
+            text, confidence = chosen_option(request.options, scores, text), None
         return Reply(
             item_id=request.item_id,
             text=text,
@@ -236,13 +245,24 @@ class OpenAIMllm:
             usage_estimated=estimated,
         )
 
+    def _require_words(self, request: Request, text: str, finish: str) -> None:
+        if text.strip() or finish == "content_filter":
+            return
+        if finish == "length":
+            raise MllmError(
+                "the model used up all tokens before it wrote a word",
+                remedy="Raise the token limit: reasoning counts against it.",
+                item=request.item_id,
+                model=self.name,
+                maybe_billed=True,
+            )
+        self._later("the reply is empty", maybe_billed=True)
+
     def _usage(self, request: Request, data: dict[str, Any], text: str, seconds: float) -> tuple[Usage, bool]:
         """Reported tokens, or a rule of thumb (and True) where the service reports none."""
-        counts = data.get("usage")
-        counts = counts if isinstance(counts, dict) else {}
-        tokens_in, tokens_out = counts.get("prompt_tokens"), counts.get("completion_tokens")
-        if isinstance(tokens_in, int) and isinstance(tokens_out, int) and min(tokens_in, tokens_out) >= 0:
-            return Usage(1, tokens_in, tokens_out, seconds, None), False
+        counts = token_counts(data)
+        if counts is not None:
+            return Usage(1, *counts, seconds, None), False
         side = (self.max_side, self.max_side * 3 // 4)
         return Usage(1, likely_input_tokens(request, self.name, side=side), text_tokens(text), seconds, None), True
 
@@ -257,57 +277,9 @@ class OpenAIMllm:
         return http_errors.scrub(text, os.environ.get("OPENAI_API_KEY", ""))
 
 
-def _client(address: str, timeout: float) -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise MissingExtraError("openai", extra="remote") from error
-    key = os.environ.get("OPENAI_API_KEY", "")
-    if not key and address == DEFAULT_BASE_URL:
-        raise AccessError(
-            "no API key", remedy="Set OPENAI_API_KEY, and OPENAI_BASE_URL for a service other than OpenAI's."
-        )
-    # Servers of one's own usually want no key, but the client insists on one.
-    return openai.OpenAI(base_url=address, api_key=key or "none", max_retries=0, timeout=timeout)
-
-
 def _public(address: str) -> str:
     """The address without user name, password and query."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
-
-
-def _token_logprobs(choice: dict[str, Any]) -> list[float]:
-    tokens = _logprob_content(choice)
-    values = [token.get("logprob") for token in tokens]
-    return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-
-
-def _top_logprobs(choice: dict[str, Any]) -> list[tuple[str, float]]:
-    tokens = _logprob_content(choice)
-    top = tokens[0].get("top_logprobs") if tokens else None
-    rows = [row for row in top or [] if isinstance(row, dict)] if isinstance(top, list) else []
-    return [(str(row["token"]), float(row["logprob"])) for row in rows if "token" in row and "logprob" in row]
-
-
-def _logprob_content(choice: dict[str, Any]) -> list[dict[str, Any]]:
-    """Token entries of a choice, or nothing where the API gives none or something odd."""
-    logprobs = choice.get("logprobs")
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return [token for token in content if isinstance(token, dict)] if isinstance(content, list) else []
-
-
-def _chosen(options: Sequence[str], scores: Sequence[float], text: str) -> str:
-    """The best option by score, else by the letter the model wrote, else the text as it is."""
-    if scores:
-        return options[max(range(len(options)), key=scores.__getitem__)]
-    letter = letter_of(text, len(options))
-    return text if letter is None else options[letter]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import queue
 import threading
 import time
@@ -13,6 +16,8 @@ from fgvr.errors import FgvrError
 from fgvr.mllm.base import Reply, Request
 from fgvr.mllm.cache import ResponseCache, is_repeatable, reply_from_json, reply_to_json
 from fgvr.types import Usage
+
+logger = logging.getLogger(__name__)
 
 
 class LedgerLike(Protocol):
@@ -80,7 +85,7 @@ class Outcome:
             line |= {"cached": self.reply.cached, "answer": reply_to_json(self.reply)}
         elif self.error:
             line |= {"error": str(self.error), "error_type": type(self.error).__name__}
-        return line
+        return {**line, "sum": _sum(line)}
 
 
 @dataclass
@@ -94,10 +99,13 @@ class Past:
 
     @classmethod
     def of(cls, ledger: LedgerLike | None) -> Past:
-        """Read a ledger; lines of other kinds are skipped."""
+        """Read a ledger; lines of other kinds are skipped, and those that were altered since they were written."""
         past = cls()
         for line in ledger.records() if ledger is not None else ():
             if line.get("kind") != "answer":
+                continue
+            if "sum" in line and line["sum"] != _sum(line):
+                logger.warning("a ledger line about %r was damaged; it does not count", line.get("item"))
                 continue
             key = str(line["key"])
             if line["status"] == "done":
@@ -113,18 +121,42 @@ class Past:
         return None if answer is None else reply_from_json(answer, item_id=item_id)
 
 
-def spent_in(ledger: LedgerLike) -> float:
-    """US dollars that the calls recorded in ``ledger`` cost, doubtful ones included; unpriced calls count as 0.
+def _sum(line: Mapping[str, Any]) -> str:
+    """A short digest of a line's other fields: a flipped bit in a reply must not become another name."""
+    rest = {key: value for key, value in line.items() if key != "sum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]
 
-    Give it to ``Budget(limit, spent=...)`` so that the cap covers all runs on one run folder.
+
+AT_STAKE = "at_stake"
+"""Kind of a ledger line that bounds what calls without a line of their own may have cost, see ``spending.py``."""
+
+
+def spent_in(ledger: LedgerLike) -> float:
+    """US dollars that the calls of a run cost, at most; unpriced calls count as 0.
+
+    Doubtful calls count at their worst case, and so does what a killed process had in flight. Give it to
+    ``Budget(limit, spent=...)`` so that the cap covers all runs on one run folder.
     """
-    total = 0.0
+    total, at_stake = 0.0, dict[str, float]()
     for line in ledger.records():
         if line.get("kind") == "answer":
-            total += float(line.get("doubtful_cost") or 0.0)
-            if line["status"] == "done" and not line["cached"]:
-                total += float(line["answer"]["usage"]["cost"] or 0.0)
-    return total
+            total += _cost(line)
+        elif line.get("kind") == AT_STAKE:
+            at_stake[str(line.get("session"))] = _number(line.get("dollars"))
+    return total + sum(at_stake.values())
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _cost(line: Mapping[str, Any]) -> float:
+    """Dollars of one line, as far as a line that was altered still tells."""
+    try:
+        paid = line["answer"]["usage"]["cost"] if line["status"] == "done" and not line["cached"] else None
+        return float(line.get("doubtful_cost") or 0.0) + float(paid or 0.0)
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 class Recorder:

@@ -64,7 +64,8 @@ class ReplayMllm:
         return Reply(request.item_id, row.reply, row.model, usage, confidence=row.confidence, usage_estimated=True)
 
     def _find(self, request: Request) -> Recorded:
-        wanted = [request.item_id, *(path.as_posix() for path in request.images[:1])]
+        named = [request.item_id, *(path.as_posix() for path in request.images[:1])]
+        wanted = [name.replace("\\", "/") for name in named]  # as the recording's rows are read
         for name in wanted:
             if name in self._exact:
                 return self._exact[name]

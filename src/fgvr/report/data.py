@@ -136,4 +136,6 @@ class ReportData:
     set_aside: Sequence[SetAside] = ()
     failures: Sequence[SetAside] = ()
     """Items that could be read but were not answered, and why."""
+    doubtful: Sequence[SetAside] = ()
+    """Items whose reply deserves a second look: what is odd about it, and the reply."""
     warnings: Sequence[str] = ()

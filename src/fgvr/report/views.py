@@ -81,6 +81,7 @@ def page_of(data: ReportData, thumbs: Thumbnails, *, max_per_class: int) -> dict
         "usage": usage_table(data),
         "set_aside": reasons(data.set_aside),
         "failures": reasons(data.failures),
+        "doubtful": reasons(data.doubtful),
         "settings": _pairs(data.settings),
         "provenance": _pairs(data.provenance),
     }

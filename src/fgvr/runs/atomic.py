@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fgvr.errors import RunError
+
+_HIDDEN = re.compile(
+    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+"""Control, format, separator and surrogate characters that ``json`` leaves alone."""
 
 
 @contextmanager
@@ -48,7 +55,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Write strict JSON atomically. Raises ``TypeError`` or ``ValueError`` (NaN) before anything is touched."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Strict JSON that a person can read: letters of all scripts as they are, hidden characters as escapes.
+
+    Names and paths may hold bidi marks, terminal commands (U+009B) or lone surrogates; the value read back is the same.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _HIDDEN.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
 
 def write_error(error: OSError, path: Path) -> RunError:

@@ -18,6 +18,7 @@ from fgvr.methods.near import (
     no_sets,
     random_sets,
     tune,
+    tuning,
 )
 from fgvr.methods.near.tuning import learning_rate
 
@@ -109,6 +110,19 @@ def test_training_resumes_bit_exactly(support, settings, tmp_path):
         place = tmp_path / f"{stop}.safetensors"
         fit(given, settings, seed=3, checkpoint=place, stop_after=stop)
         same(whole, fit(given, settings, seed=3, checkpoint=place))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every", "written"), [(1e9, None, [6]), (1e9, 4, [4, 6]), (0.0, None, [1, 2, 3, 4, 5, 6])]
+)
+def test_checkpoints_are_written_by_time_by_epochs_if_asked_and_at_the_end(
+    support, seconds, every, written, tmp_path, monkeypatch
+):
+    epochs = []
+    monkeypatch.setattr(tuning, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(tuning.Loop, "save", lambda loop, path: epochs.append(loop.epoch))
+    fit(support, checkpoint=tmp_path / "c.safetensors", checkpoint_every=every)
+    assert epochs == written
 
 
 def test_a_finished_checkpoint_is_read_not_trained_again(support, tmp_path):

@@ -5,6 +5,7 @@ Needs only image features: no text tower, no MLLM, no torch. Saved as safetensor
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from fgvr.types import Prediction
 FORMAT = 1
 MANIFEST = "classifier.json"
 ARRAYS = "classifier.safetensors"
+_SEAL = "seal"
 
 
 @dataclass(frozen=True)
@@ -92,21 +94,20 @@ class Classifier:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``classifier.safetensors`` and then ``classifier.json``, each atomically."""
         folder = Path(folder)
-        arrays = {"text_features": self.text_features}
-        arrays |= {f"parameter.{key}": value for key, value in self.parameters.items()}
-        if self.support is not None:
-            arrays["support"] = self.support
-        checksum = save_arrays(folder / ARRAYS, arrays)
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "method": self.method,
             "names": list(self.names),
             "encoder": {"name": self.encoder, "fingerprint": self.fingerprint, "dim": int(self.text_features.shape[1])},
             "logit_scale": self.logit_scale,
             "calibration": self.calibration.to_dict(),
-            "arrays": {"file": ARRAYS, "checksum": checksum},
-            "notes": dict(self.notes),
         }
+        arrays = {"text_features": self.text_features, _SEAL: _seal(manifest)}
+        arrays |= {f"parameter.{key}": value for key, value in self.parameters.items()}
+        if self.support is not None:
+            arrays["support"] = self.support
+        checksum = save_arrays(folder / ARRAYS, arrays)
+        manifest |= {"arrays": {"file": ARRAYS, "checksum": checksum}, "notes": dict(self.notes)}
         write_json(folder / MANIFEST, manifest)
 
     @classmethod
@@ -116,6 +117,8 @@ class Classifier:
         manifest = _read_manifest(folder)
         arrays, _ = load_arrays(folder / ARRAYS)
         try:
+            if _SEAL in arrays and not np.array_equal(arrays[_SEAL], _seal(manifest)):
+                raise ValueError("its JSON is not the one that was saved with its arrays")
             text = arrays["text_features"]
             if len(text) != len(manifest["names"]):
                 raise ValueError(f"{len(text)} features for {len(manifest['names'])} names")
@@ -133,6 +136,16 @@ class Classifier:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(folder, error) from error
+
+
+def _seal(manifest: Mapping[str, Any]) -> np.ndarray:
+    """(32,) uint8: SHA-256 of what gives the arrays their meaning.
+
+    Kept among the arrays, whose own checksum guards it: a kill between the two files, or a changed letter in a name,
+    is noticed. Notes do not count.
+    """
+    meaning = [manifest[key] for key in ("method", "names", "encoder", "logit_scale", "calibration")]
+    return np.frombuffer(hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).digest(), dtype=np.uint8)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,12 @@ from fgvr.encoders.base import DualEncoder
 from fgvr.errors import EncoderError, InputError
 from fgvr.methods.near.classifier import Classifier
 from fgvr.methods.near.labelling import Labelled, PromptKind, label_images
-from fgvr.methods.near.pipeline import FitSettings, Fitted, fit_classifier
+from fgvr.methods.near.pipeline import FitSettings, fit_classifier
+from fgvr.methods.near.record import Fit as Fit
+from fgvr.methods.near.record import annotated, write_fit
 from fgvr.mllm import Budget, ResponseCache, load_mllm, spent_in
 from fgvr.mllm.base import Mllm
-from fgvr.runs import RunFolder, settings_digest, write_json, write_text
+from fgvr.runs import RunFolder, settings_digest
 from fgvr.types import ImageItem, Prediction, SetAside
 
 logger = logging.getLogger(__name__)
@@ -34,16 +34,6 @@ Progress = Callable[[str, int, int], None]
 
 SUPPORT_SIZE = 600
 """Images the MLLM names when the collection is larger; Bird-200's support in the paper."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Everything one ``fit`` produced, for reports."""
-
-    fitted: Fitted
-    table: FeatureTable
-    labelled: Labelled
-    set_aside: tuple[SetAside, ...]
 
 
 class NeaR:
@@ -157,7 +147,7 @@ class NeaR:
                 folder=folder,
                 progress=self.progress,
             )
-            self.classifier = _annotated(fitted.classifier, labelled, self.mllm)
+            self.classifier = annotated(fitted.classifier, labelled, self.mllm)
             self.last_fit = Fit(fitted, table, labelled, (*found.set_aside, *table.set_aside))
             if run is not None:
                 self._record(run)
@@ -264,30 +254,9 @@ class NeaR:
         )
 
     def _record(self, run: RunFolder) -> None:
-        """The classifier and what a report needs, each file atomic, then the mark that the fit is complete."""
         assert self.classifier is not None
         assert self.last_fit is not None
-        fit, folder = self.last_fit, run.path
-        self.classifier.save(folder / "classifier")
-        # Hash and place let an evaluation find support images among the test images, and a report show them.
-        sources = zip(fit.table.items, fit.table.hashes, strict=True)
-        rows = [
-            row | {"sha256": sha256, "path": str(item.path)}
-            for row, (item, sha256) in zip(fit.fitted.support_rows(fit.labelled.named), sources, strict=True)
-        ]
-        write_text(folder / "support.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        write_json(folder / "set_aside.json", [asdict(aside) for aside in fit.set_aside])
-        run.record(
-            support=len(fit.table.items),
-            set_aside=len(fit.set_aside),
-            named=sum(named.name is not None for named in fit.labelled.named),
-            labels=len(self.classifier.names),
-            encoder={"name": self.encoder.name, "fingerprint": self.encoder.fingerprint},
-            stopped=fit.labelled.answers.stopped,
-            usage=asdict(fit.labelled.usage),
-        )
-        files = [folder / "classifier" / name for name in ("classifier.json", "classifier.safetensors")]
-        run.stage_done("fit", settings_digest(run.manifest["settings"]), outputs=[*files, folder / "support.jsonl"])
+        write_fit(run, self.classifier, self.last_fit)
 
     def _fitted(self) -> Classifier:
         if self.classifier is None:
@@ -321,16 +290,3 @@ def _items(source: Source) -> Items:
             return Items(tuple(ready), (), Path())
         return load_items([entry for entry in source if not isinstance(entry, ImageItem)])
     return load_items(source)
-
-
-def _annotated(classifier: Classifier, labelled: Labelled, mllm: Mllm) -> Classifier:
-    from dataclasses import replace
-
-    statuses = [named.status for named in labelled.named]
-    notes = {
-        **classifier.notes,
-        "mllm": {"name": mllm.name, "revision": mllm.revision},
-        "category": labelled.category,
-        "answers": {status: statuses.count(status) for status in sorted(set(statuses))},
-    }
-    return replace(classifier, notes=notes)

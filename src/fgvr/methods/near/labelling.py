@@ -67,6 +67,10 @@ def label_images(
         else NamedImage(item.id, None, status="unanswered")
         for item in items
     )
+    doubtful = [one for one in named if one.note]
+    if doubtful:
+        first = f"{doubtful[0].item_id}: {doubtful[0].note}"
+        logger.warning("%d of %d replies deserve a second look; first: %s", len(doubtful), len(items), first)
     return Labelled(named, answers, category, spent + answers.usage)
 
 
@@ -103,5 +107,8 @@ def _super_category(items: Sequence[ImageItem], mllm: Mllm, asking: dict[str, An
     answers = ask_all([request], mllm, **quiet)
     reply = answers.replies.get("(collection)")
     category = category_of(reply.text) if reply else None
-    logger.info("super-category: %s", category or "not understood; the prompt says 'things'")
+    if reply is not None and category is None:
+        logger.warning("no plain category in the reply about the collection (%.60r); asking of 'things'", reply.text)
+    else:
+        logger.info("super-category: %s", category)
     return category, answers.usage

@@ -18,8 +18,6 @@ numbered; the first alternative is the default:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,18 +28,19 @@ import numpy as np
 
 from fgvr.encoders.base import DualEncoder
 from fgvr.methods.near.baselines import TEMPLATES
-from fgvr.methods.near.calibrate import STRANGE_SHARE, UNKNOWN_SHARE, Calibration, calibrate
+from fgvr.methods.near.calibrate import STRANGE_SHARE, UNKNOWN_SHARE
 from fgvr.methods.near.candidates import CandidateSets, make_sets
 from fgvr.methods.near.classifier import Classifier
 from fgvr.methods.near.label_space import Prune, Pruned, label_space, prune
+from fgvr.methods.near.problem import Problem
 from fgvr.methods.near.refine import supported_labels
-from fgvr.methods.near.select import Selection, cross_fit, held_out_votes, select
+from fgvr.methods.near.select import Selection
 from fgvr.methods.near.settings import SetSettings, TuneSettings
 from fgvr.types import NamedImage
 
 if TYPE_CHECKING:
     from fgvr.labels import LabelSpace
-    from fgvr.methods.near.tuning import Epoch, Tuned
+    from fgvr.methods.near.tuning import Tuned
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +127,13 @@ def fit_classifier(
         features: (N, D) or (N, V, D) of the support images, unit norm, view 0 plain.
         named: the MLLM's parsed answers, in the same order.
         sentence_encoder: for merging synonyms by meaning, when ``merge_threshold`` is set.
-        folder: where checkpoints go; interrupted tuning resumes from it bit for bit.
+        folder: where checkpoints go; an interrupted fit resumes from them bit for bit.
         progress: called with (stage, done, total).
 
     Raises ``InputError`` when nothing was named.
     """
+    from fgvr.encoders.zero_shot import text_classifier
+
     settings = settings or FitSettings()
     plain = features if features.ndim == 2 else features[:, 0]
 
@@ -140,14 +141,31 @@ def fit_classifier(
     pruned = _pruned(space.names, labels, plain, settings, seed)
     names, labels = pruned.names, pruned.labels
 
+    problem = Problem(
+        features=features,
+        labels=labels,
+        names=names,
+        encoder=encoder,
+        text_features=text_classifier(encoder, names, templates=TEMPLATES),
+        sets=settings.sets,
+        folds=settings.folds,
+        seed=seed,
+        folder=folder,
+        progress=progress,
+    )
+
     sets = make_sets(plain, labels, settings.sets, num_labels=len(names), seed=seed)
-    text_features = _zero_shot(encoder, names)
-    tuning, selection = _chosen(features, labels, encoder, names, text_features, settings, seed, progress)
-    tuned = _tuned(features, sets, encoder, names, text_features, tuning, seed, folder, progress)
+    tuning, selection = problem.chosen(settings.candidates)
+    tuned = problem.tuned(sets, tuning)
 
     kept = _kept(tuned, names, settings)
-    calibration = _calibration(
-        features, labels, encoder, names, text_features, tuning, tuned, kept, settings, selection, seed, progress
+    calibration = problem.calibration(
+        tuned,
+        tuning,
+        kept,
+        selection,
+        unknown_share=settings.unknown_share,
+        strange_share=settings.strange_share,
     )
     classifier = Classifier(
         names=tuple(names),
@@ -177,128 +195,10 @@ def _pruned(names: Sequence[str], labels: np.ndarray, plain: np.ndarray, setting
     return pruned
 
 
-def _zero_shot(encoder: DualEncoder, names: Sequence[str]) -> np.ndarray:
-    from fgvr.encoders.zero_shot import text_classifier
-
-    return text_classifier(encoder, names, templates=TEMPLATES)
-
-
-def _chosen(
-    features: np.ndarray,
-    labels: np.ndarray,
-    encoder: DualEncoder,
-    names: Sequence[str],
-    text_features: np.ndarray,
-    settings: FitSettings,
-    seed: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> tuple[TuneSettings, Selection | None]:
-    """The tuning settings, chosen on the support when there are several; with its held-out predictions."""
-    candidates = settings.candidates
-    if len(candidates) == 1:
-        return next(iter(candidates.values())), None
-    if progress:
-        progress("select", 0, len(candidates))
-    selection = select(
-        features,
-        labels,
-        encoder.prompt_tower(),
-        names,
-        text_features=text_features,
-        candidates=candidates,
-        sets=settings.sets,
-        folds=max(2, settings.folds),
-        logit_scale=encoder.logit_scale,
-        seed=seed,
-    )
-    return selection.settings, selection
-
-
-def _tuned(
-    features: np.ndarray,
-    sets: CandidateSets,
-    encoder: DualEncoder,
-    names: Sequence[str],
-    text_features: np.ndarray,
-    tuning: TuneSettings,
-    seed: int,
-    folder: Path | None,
-    progress: Callable[[str, int, int], None] | None,
-) -> Tuned:
-    from fgvr.methods.near.tuning import tune
-
-    def report(epoch: Epoch, total: int) -> None:
-        if progress:
-            progress("tune", epoch.epoch + 1, total)
-
-    # Named by its inputs: a run that goes on with more labels than before starts a new checkpoint.
-    key = _digest(features, sets.members, sets.offsets, sets.values, text_features, [*names, tuning.to_dict(), seed])
-    return tune(
-        features,
-        sets,
-        text_features if tuning.head == "lite" else encoder.prompt_tower(),
-        tuning,
-        names=names,
-        logit_scale=encoder.logit_scale,
-        seed=seed,
-        checkpoint=None if folder is None else folder / f"tuning-{key[:16]}.safetensors",
-        progress=report,
-    )
-
-
 def _kept(tuned: Tuned, names: Sequence[str], settings: FitSettings) -> np.ndarray:
     if not settings.filter_labels:
         return np.arange(len(names))
     return supported_labels(tuned.targets)
-
-
-def _calibration(
-    features: np.ndarray,
-    labels: np.ndarray,
-    encoder: DualEncoder,
-    names: Sequence[str],
-    text_features: np.ndarray,
-    tuning: TuneSettings,
-    tuned: Tuned,
-    kept: np.ndarray,
-    settings: FitSettings,
-    selection: Selection | None,
-    seed: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> Calibration:
-    """Temperature and thresholds over the kept names, from held-out predictions where there are any."""
-    plain = features if features.ndim == 2 else features[:, 0]
-    if selection is not None:
-        cosines, source = selection.cosines, "cross-fit"
-    elif settings.folds >= 2 and len(np.unique(plain, axis=0)) >= 2 * settings.folds:
-        if progress:
-            progress("calibrate", 0, 1)
-        source = "cross-fit"
-        cosines = cross_fit(
-            features,
-            labels,
-            encoder.prompt_tower() if tuning.head == "prompt" else None,
-            names,
-            tuning,
-            text_features=text_features,
-            sets=settings.sets,
-            folds=settings.folds,
-            logit_scale=encoder.logit_scale,
-            seed=seed,
-        )
-    else:
-        cosines, source = plain @ tuned.text_features.T, "support"
-    votes = held_out_votes(features, labels, len(names))[:, kept]
-    totals = votes.sum(axis=1, keepdims=True)
-    return calibrate(
-        cosines[:, kept],
-        np.divide(votes, totals, out=np.zeros_like(votes), where=totals > 0),
-        plain,
-        logit_scale=encoder.logit_scale,
-        unknown_share=settings.unknown_share,
-        strange_share=settings.strange_share,
-        source=source,
-    )
 
 
 def _notes(
@@ -322,11 +222,3 @@ def _notes(
         "filtered": filtered,
         "trace": [asdict(epoch) for epoch in tuned.trace],
     }
-
-
-def _digest(*parts: Any) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.tobytes() if isinstance(part, np.ndarray) else json.dumps(part, sort_keys=True).encode()
-        digest.update(str(len(data)).encode() + b":" + data)
-    return digest.hexdigest()

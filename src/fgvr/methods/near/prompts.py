@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+from fgvr.labels import instruction_like
+from fgvr.labels.words import ORDERS
+
 PAPER_PROMPT = "Provide a best fine-grained class label for this image"
 """Section 3 and 4, verbatim, grammar included. One question per image, no class list, no examples."""
 
@@ -23,6 +28,7 @@ confidence: the probability, from 0 to 1, that common_name is right. If you cann
 
 MAX_CATEGORY = 40
 """Characters of a super-category; a longer reply is not a category and is not repeated to the model."""
+MAX_CATEGORY_WORDS = 3
 
 
 def structured_prompt(category: str | None) -> str:
@@ -31,16 +37,23 @@ def structured_prompt(category: str | None) -> str:
 
 
 def category_of(reply: str) -> str | None:
-    """The super-category in a reply to ``META_PROMPT``: its letters, spaces and hyphens, lower case, or ``None``.
+    """The super-category in a reply to ``META_PROMPT``, lower case, or ``None`` (the prompt then says "things").
 
-    A reply goes into further prompts, so nothing but a short plain phrase is let through.
+    The one place where a model's words enter another prompt, and the photographs may have told it what to say. So only
+    a short plain noun phrase is let through: one line, at most three words and 40 characters, Latin letters, hyphens
+    and apostrophes, and no word of an order or a sentence (`ORDERS`). The worst that passes is a wrong noun.
     """
     lines = [line.strip() for line in reply.strip().splitlines() if line.strip()]
-    if len(lines) != 1:
+    if len(lines) != 1 or len(lines[0]) > 2 * MAX_CATEGORY:
         return None
-    phrase = lines[0].strip(" .*_`\"'").casefold()
-    plain = all(letter.isalpha() or letter in " -'" for letter in phrase)
-    return phrase if phrase and plain and len(phrase) <= MAX_CATEGORY and len(phrase.split()) <= 4 else None
+    phrase = unicodedata.normalize("NFKC", lines[0].strip(" .*_`\"'")).casefold()
+    words = phrase.split()
+    plain = all(letter in " -'" or unicodedata.name(letter, "").startswith("LATIN SMALL LETTER") for letter in phrase)
+    if not words or not plain or len(words) > MAX_CATEGORY_WORDS or len(phrase) > MAX_CATEGORY:
+        return None
+    ordered = any(part in ORDERS for word in words for part in (word, *word.split("-")))
+    named = all(word[0].isalpha() for word in words)
+    return None if ordered or not named or instruction_like(phrase) else " ".join(words)
 
 
 def meta_images(count: int) -> list[int]:

@@ -1,9 +1,7 @@
 """Hyper-parameters chosen on the support set only, by cross-fitting. Not in the paper, which names none.
 
-The support is cut into folds. For each fold, candidate sets are made and the classifier tuned on the other images only;
-it then predicts the fold. Predictions are judged against the votes of the fold images' neighbourhoods (own label and
-two neighbours, whatever sets were trained on), which carry the MLLM's noise but no test data. All C names stay in the
-label space: a text tower can score names it was not tuned on. Copies of one picture share a fold.
+Held-out predictions (``cross_fit.py``) are judged against the votes of the images' neighbourhoods (own label and two
+neighbours, whatever sets were trained on), which carry the MLLM's noise but no test data.
 """
 
 from __future__ import annotations
@@ -11,12 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fgvr.methods.near.calibrate import fit_temperature, log_likelihood
-from fgvr.methods.near.candidates import candidate_sets, make_sets
+from fgvr.methods.near.cross_fit import assign_folds as assign_folds
+from fgvr.methods.near.cross_fit import cross_fit as cross_fit
+from fgvr.methods.near.cross_fit import held_out_votes as held_out_votes
 from fgvr.methods.near.settings import FAST, LITE, RefineSettings, SetSettings, TuneSettings
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def select(
     folds: int = 3,
     logit_scale: float = 100.0,
     seed: int = 0,
+    folder: Path | None = None,
 ) -> Selection:
     """Cross-fit every candidate and keep the one of highest held-out likelihood; ties go to the earlier one.
 
@@ -83,6 +85,7 @@ def select(
         labels: (N,) indices into ``names``, -1 for unnamed.
         tower: needed by candidates with the prompt head.
         text_features: (C, D) zero-shot features, for ``lite``.
+        folder: where finished folds are kept, see ``cross_fit``.
     """
     candidates = SMALL_GRID if candidates is None else candidates
     if not candidates:
@@ -102,6 +105,7 @@ def select(
             folds=folds,
             logit_scale=logit_scale,
             seed=seed,
+            folder=folder,
         )
         score = judge(name, cosines, votes, labels, logit_scale=logit_scale)
         logger.info("%s: held-out log-likelihood %.3f, agreement %.3f", name, score.likelihood, score.agreement)
@@ -110,54 +114,6 @@ def select(
             best = (score, cosines)
     assert best is not None
     return Selection(best[0].name, candidates[best[0].name], tuple(scores), best[1], votes)
-
-
-def cross_fit(
-    features: np.ndarray,
-    labels: np.ndarray,
-    tower: PromptTower | None,
-    names: Sequence[str],
-    settings: TuneSettings,
-    *,
-    text_features: np.ndarray,
-    sets: SetSettings | None = None,
-    folds: int = 3,
-    logit_scale: float = 100.0,
-    seed: int = 0,
-) -> np.ndarray:
-    """Cosines (N, C) of every support image to the names, from a classifier that was tuned without it."""
-    from fgvr.methods.near.tuning import tune
-
-    plain = features if features.ndim == 2 else features[:, 0]
-    fold_of = assign_folds(plain, folds=folds, seed=seed)
-    cosines = np.zeros((len(plain), len(names)), dtype=np.float32)
-    head = text_features if settings.head == "lite" else tower
-    if head is None:
-        raise ValueError("the prompt head needs a text tower")
-    for fold in range(folds):
-        train, held = fold_of != fold, fold_of == fold
-        if not held.any():
-            continue
-        own = make_sets(plain[train], labels[train], sets or SetSettings(), num_labels=len(names), seed=seed)
-        tuned = tune(features[train], own, head, settings, names=names, logit_scale=logit_scale, seed=seed)
-        cosines[held] = plain[held] @ tuned.text_features.T
-    return cosines
-
-
-def assign_folds(features: np.ndarray, *, folds: int, seed: int = 0) -> np.ndarray:
-    """(N,) fold numbers, balanced at random; rows that are exactly equal (copies of a picture) share a fold."""
-    if folds < 2:
-        raise ValueError("cross-fitting needs at least two folds")
-    _, group = np.unique(features, axis=0, return_inverse=True)
-    group = group.ravel()
-    order = np.random.default_rng(seed).permutation(int(group.max()) + 1)
-    return np.asarray(order[group] % folds)
-
-
-def held_out_votes(features: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
-    """What held-out predictions are judged by: (N, C) votes of each image and its two neighbours."""
-    plain = features if features.ndim == 2 else features[:, 0]
-    return candidate_sets(plain, labels, k=3).weights(num_labels)
 
 
 def judge(name: str, cosines: np.ndarray, votes: np.ndarray, labels: np.ndarray, *, logit_scale: float) -> Score:
