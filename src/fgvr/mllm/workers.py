@@ -126,10 +126,10 @@ class Run:
             return outcomes if outcomes is not None else [out for one in chunk for out in self._ask([one])]
         (request, key), doubtful = chunk[0], 0.0
         for attempt in range(1, self.attempts + 1):
-            if self._must_stop() or not self._reserve(chunk):
+            if self._must_stop() or (reserved := self._reserve(chunk)) is None:
                 break
             try:
-                reply = self._answer(chunk)[0]
+                reply = self._answer(chunk, reserved)[0]
                 return [Outcome(request, key, replace(reply, attempts=attempt), None, attempt, doubtful, True)]
             except RetryableError as error:
                 doubtful += self._doubt(request, error)
@@ -144,10 +144,10 @@ class Run:
         return [Outcome(request, key, None, None, 0, doubtful)] if doubtful else []
 
     def _attempt_batch(self, chunk: list[tuple[Request, str]]) -> list[Outcome] | None:
-        if self._must_stop() or not self._reserve(chunk):
+        if self._must_stop() or (reserved := self._reserve(chunk)) is None:
             return []
         try:
-            replies = self._answer(chunk)
+            replies = self._answer(chunk, reserved)
         except AccessError:
             raise
         except FgvrError as error:
@@ -157,9 +157,8 @@ class Run:
             Outcome(request, key, reply, cacheable=True) for (request, key), reply in zip(chunk, replies, strict=True)
         ]
 
-    def _answer(self, chunk: list[tuple[Request, str]]) -> list[Reply]:
+    def _answer(self, chunk: list[tuple[Request, str]], reserved: float) -> list[Reply]:
         """One call, its price filled in and its reservation settled whatever happens."""
-        reserved = self.spending.worst(request for request, _ in chunk)
         spent, doubtful = 0.0, reserved  # an error nobody foresaw: who knows
         try:
             replies = self.mllm.answer([request for request, _ in chunk])
@@ -174,12 +173,13 @@ class Run:
         finally:
             self.spending.settle(reserved, spent=spent, doubtful=doubtful)
 
-    def _reserve(self, chunk: list[tuple[Request, str]]) -> bool:
+    def _reserve(self, chunk: list[tuple[Request, str]]) -> float | None:
+        """Dollars set aside for a chunk; ``None`` when the cap has no room for it, and then the run stops."""
         amount = self.spending.worst(request for request, _ in chunk)
         if self.spending.reserve(amount, cancelled=self.stop.is_set):
-            return True
+            return amount
         self._halt(reason="budget")
-        return False
+        return None
 
     def _doubt(self, request: Request, error: FgvrError) -> float:
         return self.spending.worst([request]) if may_be_billed(error) else 0.0
