@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test test-all lint results clean
+.PHONY: demo test test-all lint benchmarks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fgvr demo --out $(OUT)
@@ -14,6 +14,11 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev  ## also the slow tests; those on material outside the repository need FGVR_SHARED
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadfile -m ""
+
+BENCHMARKS := prompt_step prompt_memory embedding precision neighbours metrics scheduler local_mllm growth demo_profile
+benchmarks: $(VENV)/.installed-dev  ## about an hour; wants an idle machine; writes docs/benchmarks.md
+	for name in $(BENCHMARKS); do HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.full_batch --work build/embedded
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

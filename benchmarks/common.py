@@ -24,7 +24,6 @@ from fgvr.runs.atomic import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 ORDER = (
-    "summary",
     "prompt_step",
     "prompt_memory",
     "full_batch",
@@ -144,8 +143,7 @@ def write_section(name: str, title: str, body: str) -> None:
     """Replace (or add) one section of the page; the others stay as they are."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     sections = dict(re.findall(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->", old, flags=re.DOTALL))
-    by = f"`python -m benchmarks.{name}`; {machine()}." if name != "summary" else ""
-    sections[name] = f"## {title}\n\n{body.strip()}\n\n{by}\n" if by else f"## {title}\n\n{body.strip()}\n"
+    sections[name] = f"## {title}\n\n{body.strip()}\n\n`python -m benchmarks.{name}`; {machine()}.\n"
     unknown = sections.keys() - set(ORDER)
     if unknown:
         raise ValueError(f"sections without a place in ORDER: {sorted(unknown)}")

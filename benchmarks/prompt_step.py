@@ -245,7 +245,7 @@ def report(
     rows: list[list[object]], *, padded: float, ours: float, exact: dict[torch.dtype, float], labels: int
 ) -> str:
     """The section's text."""
-    header = ["C", "padded to 77 (CoOp)", "ours, suffixes padded to the longest", "ours, by length", "faster"]
+    header = ["C", "padded to 77 (CoOp)", "ours, names padded to the longest", "ours, packed", "faster"]
     shares = ", ".join(f"{tokens}: {share:.0%}" for tokens, share in NAME_LENGTHS.items())
     return "\n\n".join(
         [

@@ -194,11 +194,11 @@ def _row(pictures: str, concurrency: int, runs: list[Run]) -> list[str]:
 
 
 HEADER = ("picture", "concurrency", "ideal calls/s", "share of it, steady (range)", "whole run", "client CPU per call")
-NOTE = """A stub of an OpenAI-compatible service in a process of its own answers 0.2 s after the last byte of a question.
-One question in flight per worker, {rounds} rounds; ledger with fsync, cache and cap as in real use. "Steady" leaves out the
-first and last two rounds, "whole run" has everything from planning to the last ledger line. The aim is 95 %. Pictures
-are decoded and encoded again for every call, while others are in flight; that is most of the client's processor time,
-and for large pictures the number of cores bounds the rate.
+NOTE = """A stub of an OpenAI-compatible service in a process of its own answers 0.2 s after the last byte of a
+question. One question in flight per worker, {rounds} rounds; ledger with fsync, cache and cap as in real use. "Steady"
+leaves out the first and last two rounds, "whole run" has everything from planning to the last ledger line. The aim is
+95 %. Pictures are decoded and encoded again for every call, while others are in flight; that is most of the client's
+processor time, and for large pictures the number of cores bounds the rate.
 """
 
 

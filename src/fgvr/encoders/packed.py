@@ -1,15 +1,16 @@
 """CLIP's causal text tower over packed tokens: one shared prefix, then every class's own tokens, in one (T, E) matrix.
 
 Norms, projections and MLPs see all tokens of all classes at once: large matrix products, nothing padded. Attention
-alone knows where a class begins: it runs group by group, a group being the classes of one length.
+alone is padded, to the longest class: it is a hundredth of the work, and one call for all classes costs less than one
+for each length.
 
-Letters: T all tokens, p prefix tokens, c classes of a group, t (or s) suffix tokens of its classes, h heads, d head
+Letters: T all tokens, p prefix tokens, c classes, t (or s) suffix tokens of the longest class, h heads, d head
 channels, E width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,74 +19,85 @@ from torch import Tensor
 QUICK_GELU = 1.702
 
 
-@dataclass(frozen=True)
 class Packing:
-    """Which rows of a packed (T, ...) tensor are whose: the prefix's first, then group after group."""
+    """Which rows of a packed (T, ...) tensor are whose: the prefix's first, then class after class."""
 
-    prefix: int
-    """Tokens of the prefix, p."""
-    groups: tuple[tuple[int, int], ...]
-    """(c, t) of each group."""
+    def __init__(self, prefix: int, lengths: Sequence[int], *, device: torch.device | str = "cpu") -> None:
+        """``prefix`` tokens, then ``lengths`` of the classes, each at least 1."""
+        tokens = torch.tensor(lengths, device=device)
+        steps = torch.arange(max(lengths), device=device)
+        first = prefix + tokens.cumsum(0) - tokens
+        self.prefix = prefix
+        self.shape = (len(lengths), len(steps))
+        self.last = first + tokens - 1
+        """(c,) row of each class's end token."""
+        self.filled = steps < tokens[:, None]
+        """(c, t) bool: which slots hold a token."""
+        # An empty slot repeats the class's last token: harmless, since every mask hides it.
+        self._slots = (first[:, None] + torch.minimum(steps, tokens[:, None] - 1)).flatten()
+        self._tokens = self.filled.flatten().nonzero().flatten()
+        self.future = torch.ones(len(steps), len(steps), dtype=torch.bool, device=device).triu(1)
+        """(t, s) bool: what a suffix token must not see; empty slots lie in every token's future."""
 
-    def parts(self, packed: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(T, ...) to the prefix (p, ...) and each group's (c, t, ...)."""
-        first, *rest = packed.split_with_sizes([self.prefix, *(classes * tokens for classes, tokens in self.groups)])
-        return first, [part.view(*shape, *packed.shape[1:]) for part, shape in zip(rest, self.groups, strict=True)]
+    def padded(self, packed: Tensor) -> Tensor:
+        """The classes' rows of (T, ...) as (c, t, ...)."""
+        return packed.index_select(0, self._slots).unflatten(0, self.shape)
+
+    def unpadded(self, padded: Tensor) -> Tensor:
+        """(c, t, ...) back to the classes' rows, (T - p, ...)."""
+        return padded.flatten(0, 1).index_select(0, self._tokens)
 
     def ends(self, packed: Tensor) -> Tensor:
-        """Rows (C, ...) of the last token of every class."""
-        return torch.cat([part[:, -1] for part in self.parts(packed)[1]])
-
-    @property
-    def of_ends(self) -> Packing:
-        """The packing of what ``ends`` returns."""
-        return Packing(0, tuple((classes, 1) for classes, _ in self.groups))
+        """Rows (c, ...) of the last token of every class."""
+        return packed.index_select(0, self.last)
 
 
 def run_layer(layer: Any, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
-    """A pre-norm transformer block, (T, E) to (T, E); in the last one only the end tokens are read: (C, E)."""
+    """A pre-norm transformer block, (T, E) to (T, E); in the last one only the end tokens are read: (c, E)."""
     attended = attention(layer.self_attn, layer.layer_norm1(hidden), packing, last=last)
     hidden = (packing.ends(hidden) if last else hidden) + attended
     return hidden + mlp(layer.mlp, layer.layer_norm2(hidden))
 
 
 def attention(module: Any, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
-    """Causal attention within the prefix, and of each class over the prefix and itself; projected, (T, E) or (C, E)."""
+    """Causal attention within the prefix, and of each class over the prefix and itself; projected, (T, E) or (c, E)."""
 
     def heads(projected: Tensor) -> Tensor:
         return projected.view(*projected.shape[:-1], module.num_heads, module.head_dim)
 
-    prefix_key, keys = packing.parts(heads(module.k_proj(hidden)))
-    prefix_value, values = packing.parts(heads(module.v_proj(hidden)))
-    asked, asking = (packing.of_ends, packing.ends(hidden)) if last else (packing, hidden)
-    prefix_query, queries = asked.parts(heads(module.q_proj(asking) * module.scale))
-    found = [
-        attend(query, key, value, prefix_key, prefix_value).flatten(0, 1)
-        for query, key, value in zip(queries, keys, values, strict=True)
-    ]
-    if not last:
-        query, key, value = (part.transpose(0, 1)[None] for part in (prefix_query, prefix_key, prefix_value))
-        own = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
-        found.insert(0, own[0].transpose(0, 1))
-    projected: Tensor = module.out_proj(torch.cat(found).flatten(-2))
+    keys, values = heads(module.k_proj(hidden)), heads(module.v_proj(hidden))
+    queries = heads(module.q_proj(packing.ends(hidden) if last else hidden) * module.scale)
+    prefix = [part[: packing.prefix] for part in (keys, values)]
+    own = [packing.padded(part) for part in (keys, values)]
+    if last:
+        found = attend(queries[:, None], *own, *prefix, hidden=~packing.filled[:, None, None])[:, 0]
+    else:
+        suffix = attend(packing.padded(queries), *own, *prefix, hidden=packing.future)
+        found = torch.cat([_within(queries[: packing.prefix], *prefix), packing.unpadded(suffix)])
+    projected: Tensor = module.out_proj(found.flatten(-2))
     return projected
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor) -> Tensor:
-    """Attention of suffix queries (c, t, h, d), already scaled, over the shared prefix and the suffix so far.
+def _within(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention of the prefix over itself, all (p, h, d); the query is already scaled."""
+    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+    attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
+    return attended[0].transpose(0, 1)
 
-    ``key`` and ``value`` are (c, s, h, d), the prefix's (p, h, d). A single query (t = 1) is the end
-    token, which sees everything.
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor, *, hidden: Tensor
+) -> Tensor:
+    """Attention of suffix queries (c, t, h, d), already scaled, over the shared prefix and the suffix.
+
+    ``key`` and ``value`` are (c, s, h, d), the prefix's (p, h, d); ``hidden`` tells which suffix tokens a query must
+    not see, broadcast to (c, h, t, s).
 
     By hand instead of ``scaled_dot_product_attention``, which would need the prefix copied for every class and keep
     the copies for the backward pass; the scores of so few tokens are small.
     """
     to_prefix = torch.einsum("cthd,phd->chtp", query, prefix_key)
-    to_suffix = torch.einsum("cthd,cshd->chts", query, key)
-    if query.shape[1] > 1:
-        length = key.shape[1]
-        future = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
-        to_suffix = to_suffix.masked_fill(future, float("-inf"))
+    to_suffix = torch.einsum("cthd,cshd->chts", query, key).masked_fill(hidden, float("-inf"))
     weights = torch.cat([to_prefix, to_suffix], dim=-1).softmax(dim=-1)
     shared = prefix_key.shape[0]
     from_prefix, from_suffix = weights[..., :shared], weights[..., shared:]

@@ -4,7 +4,7 @@ CoOp (Zhou et al. 2022, eq. 3) learns M context vectors shared by all classes, c
 over its released code, which runs every class at the padded length (77 for CLIP):
 
 1. *Truncation.* A causal tower is read at the end token, so nothing behind it matters; a bidirectional tower that
-   masks its padding does not see it either. Classes are grouped by exact length, so nothing is ever padded.
+   masks its padding does not see it either, and its classes run in groups of one length.
 2. *Shared prefix.* In a causal tower ``[start] [context]`` is the same for all classes. Each layer computes its keys
    and values once; only ``name . [end]`` runs per class, attending to the shared keys without copying them. All tokens
    go through a layer's matrix products together (``packed.py``).
@@ -59,21 +59,19 @@ class _Tower:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each name with its full stop, before any cut; classes of one length run together."""
+        """Tokens of each name with its full stop, before any cut; chunks are made of classes of like length."""
         return [len(ids) for ids in self._names]
 
     def _embed(self, ids: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         device = self._embeddings.weight.device
         return torch.nn.functional.embedding(torch.tensor(ids, device=device), self._embeddings.weight)
 
-    def _rows(
-        self, context: Tensor, classes: Sequence[int] | None
-    ) -> tuple[list[tuple[int, ...]], dict[int, list[int]]]:
+    def _rows(self, context: Tensor, classes: Sequence[int] | None) -> list[tuple[int, ...]]:
+        """Tokens behind the context, one row a class."""
         if not self._names:
             raise EncoderError("no class names were set", remedy="Call set_names before the tower.")
         chosen = self._names if classes is None else [self._names[i] for i in classes]
-        rows = suffixes(chosen, self._layout, len(context))
-        return rows, by_length(rows)
+        return suffixes(chosen, self._layout, len(context))
 
 
 class CausalPromptTower(_Tower):
@@ -98,13 +96,12 @@ class CausalPromptTower(_Tower):
         ``classes`` picks some of the names (in that order); all by default. Raises ``EncoderError`` without names, or
         when the context leaves no room for one.
         """
-        rows, groups = self._rows(context, classes)
-        sizes = tuple((len(members), length) for length, members in groups.items())
-        packing = Packing(len(self._layout.start) + len(context), sizes)
-        hidden = self._packed(context, [rows[i] for members in groups.values() for i in members])
+        rows = self._rows(context, classes)
+        hidden = self._packed(context, rows)
+        packing = Packing(len(self._layout.start) + len(context), [len(row) for row in rows], device=hidden.device)
         for layer in self._layers:
             hidden = run_layer(layer, hidden, packing, last=layer is self._layers[-1])
-        return _in_order(_unit(self._model.text_projection(self._final_norm(hidden))), groups)
+        return _unit(self._model.text_projection(self._final_norm(hidden)))
 
     def _packed(self, context: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
         """Embedded tokens (T, E) with their positions: ``[start] [context]``, then ``name . [end]`` of every class."""
@@ -141,7 +138,8 @@ class GenericPromptTower(_Tower):
         ``classes`` picks some of the names (in that order); all by default. Raises ``EncoderError`` without names, or
         when the context leaves no room for one.
         """
-        rows, groups = self._rows(context, classes)
+        rows = self._rows(context, classes)
+        groups = by_length(rows)
         parts = [self._features([rows[i] for i in members], context) for members in groups.values()]
         return _in_order(torch.cat(parts), groups)
 
