@@ -41,7 +41,7 @@ class Packing:
 
     def padded(self, packed: Tensor) -> Tensor:
         """The classes' rows of (T, ...) as (c, t, ...)."""
-        return packed.index_select(0, self._slots).unflatten(0, self.shape)
+        return packed.index_select(0, self._slots).view(*self.shape, *packed.shape[1:])
 
     def unpadded(self, padded: Tensor) -> Tensor:
         """(c, t, ...) back to the classes' rows, (T - p, ...)."""
@@ -52,30 +52,39 @@ class Packing:
         return packed.index_select(0, self.last)
 
 
-def run_layer(layer: Any, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
-    """A pre-norm transformer block, (T, E) to (T, E); in the last one only the end tokens are read: (c, E)."""
-    attended = attention(layer.self_attn, layer.layer_norm1(hidden), packing, last=last)
-    hidden = (packing.ends(hidden) if last else hidden) + attended
-    return hidden + mlp(layer.mlp, layer.layer_norm2(hidden))
+class Block:
+    """A frozen pre-norm block of CLIP's text tower, for packed tokens. Query, key and value are one matrix product."""
 
+    def __init__(self, layer: Any) -> None:
+        """``layer`` of ``transformers``' CLIP; its projections are copied, so it must not be moved or trained after."""
+        module = layer.self_attn
+        projections = (module.q_proj, module.k_proj, module.v_proj)
+        scales = (module.scale, 1.0, 1.0)
+        self._layer = layer
+        self._heads = (3, module.num_heads, module.head_dim)
+        with torch.no_grad():
+            self._weight = torch.cat([part.weight * scale for part, scale in zip(projections, scales, strict=True)])
+            self._bias = torch.cat([part.bias * scale for part, scale in zip(projections, scales, strict=True)])
 
-def attention(module: Any, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
-    """Causal attention within the prefix, and of each class over the prefix and itself; projected, (T, E) or (c, E)."""
+    def __call__(self, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
+        """(T, E) to (T, E); in the last block only the end tokens are read: (c, E)."""
+        attended = self._attention(self._layer.layer_norm1(hidden), packing, last=last)
+        hidden = (packing.ends(hidden) if last else hidden) + attended
+        return hidden + mlp(self._layer.mlp, self._layer.layer_norm2(hidden))
 
-    def heads(projected: Tensor) -> Tensor:
-        return projected.view(*projected.shape[:-1], module.num_heads, module.head_dim)
-
-    keys, values = heads(module.k_proj(hidden)), heads(module.v_proj(hidden))
-    queries = heads(module.q_proj(packing.ends(hidden) if last else hidden) * module.scale)
-    prefix = [part[: packing.prefix] for part in (keys, values)]
-    own = [packing.padded(part) for part in (keys, values)]
-    if last:
-        found = attend(queries[:, None], *own, *prefix, hidden=~packing.filled[:, None, None])[:, 0]
-    else:
-        suffix = attend(packing.padded(queries), *own, *prefix, hidden=packing.future)
-        found = torch.cat([_within(queries[: packing.prefix], *prefix), packing.unpadded(suffix)])
-    projected: Tensor = module.out_proj(found.flatten(-2))
-    return projected
+    def _attention(self, hidden: Tensor, packing: Packing, *, last: bool) -> Tensor:
+        """Causal attention within the prefix, and of each class over the prefix and itself; projected."""
+        joint = torch.nn.functional.linear(hidden, self._weight, self._bias).view(-1, *self._heads)
+        prefix_query, *prefix = joint[: packing.prefix].unbind(1)
+        query, *own = packing.padded(joint).unbind(2)
+        if last:
+            query = packing.ends(joint)[:, None, 0]
+            found = attend(query, *own, *prefix, hidden=~packing.filled[:, None, None])[:, 0]
+        else:
+            suffix = attend(query, *own, *prefix, hidden=packing.future)
+            found = torch.cat([_within(prefix_query, *prefix), packing.unpadded(suffix)])
+        projected: Tensor = self._layer.self_attn.out_proj(found.flatten(-2))
+        return projected
 
 
 def _within(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fgvr.encoders.packed import Packing, run_layer
+from fgvr.encoders.packed import Block, Packing
 from fgvr.encoders.prompt_tokens import PromptFormat, by_length, name_ids, prompt_format, suffixes, token_ids
 from fgvr.errors import EncoderError
 
@@ -86,7 +86,7 @@ class CausalPromptTower(_Tower):
     def __init__(self, model: Any, tokenizer: Any, max_positions: int) -> None:
         super().__init__(model, tokenizer, max_positions)
         text_model = model.text_model
-        self._layers = list(text_model.encoder.layers)
+        self._blocks = [Block(layer) for layer in text_model.encoder.layers]
         self._positions: Tensor = text_model.embeddings.position_embedding.weight
         self._final_norm = text_model.final_layer_norm
 
@@ -99,8 +99,8 @@ class CausalPromptTower(_Tower):
         rows = self._rows(context, classes)
         hidden = self._packed(context, rows)
         packing = Packing(len(self._layout.start) + len(context), [len(row) for row in rows], device=hidden.device)
-        for layer in self._layers:
-            hidden = run_layer(layer, hidden, packing, last=layer is self._layers[-1])
+        for block in self._blocks:
+            hidden = block(hidden, packing, last=block is self._blocks[-1])
         return _unit(self._model.text_projection(self._final_norm(hidden)))
 
     def _packed(self, context: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
