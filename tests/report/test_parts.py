@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fgvr.report import words
-from fgvr.report.charts import thinned
+from fgvr.report.charts import _tick, thinned
 from fgvr.report.sheet import both_ends, contact_sheet
 from fgvr.report.thumbs import Thumbnails
 from fgvr.types import Prediction
@@ -95,3 +95,9 @@ def test_thinning_keeps_the_ends(points):
     kept = thinned(points, 100)
     assert (kept[0], kept[-1]) == (points[0], points[-1])
     assert len(kept) <= 201
+
+
+@pytest.mark.parametrize("value", [0.0, 0.00799, -0.00719, 0.000123, 1.2345e-5, 0.132, 99.0, 149.0, 650.0, -12.34])
+def test_numbers_on_an_axis_fit_its_margin(value):
+    assert len(_tick(value, False)) <= 7
+    assert float(_tick(value, False)) == pytest.approx(value, rel=0.05)

@@ -68,7 +68,7 @@ def line_chart(
     points = thinned([(x, y) for x, y in points if finite(x) and finite(y)])
     if len(points) < 2:
         return None
-    width, left, right, top, bottom = 300, 46, 14, 12, 30
+    width, left, right, top, bottom = 300, 54, 14, 12, 30
     low, high = (0.0, 1.0) if unit else _padded([y for _, y in points])
     first, last = (0.0, 1.0) if percent_x else (points[0][0], points[-1][0])
     span = (last - first) or 1.0
@@ -132,4 +132,5 @@ def _padded(values: Sequence[float]) -> Point:
 
 
 def _tick(value: float, percent: bool) -> str:
-    return f"{100 * value:.0f} %" if percent else f"{value:.3g}"
+    """At most seven characters, which is what the margin holds."""
+    return f"{100 * value:.0f} %" if percent else f"{value:.{3 if abs(value) >= 0.1 else 2}g}"
