@@ -72,19 +72,6 @@ def test_the_cap_stops_the_run_and_a_higher_one_goes_on(world, tmp_path, monkeyp
     assert b"canary" not in written
 
 
-def test_no_known_price_stops_a_capped_run(world, tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
-    with serving() as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        command = ("label", world.photographs, "--out", tmp_path / "run", "--mllm", "openai:mine", "--budget", 1)
-        refused = fgvr(*command, "--limit", 2)
-        assert refused.exit_code == 1
-        assert "--allow-unpriced" in refused.stderr
-        assert server.calls == []
-        done(*command, "--limit", 2, "--allow-unpriced")
-    assert len(server.calls) == 2
-
-
 def test_broken_files_are_set_aside_unpaid(tmp_path):
     photographs = draw(tmp_path / "photographs")
     recording = record(photographs, tmp_path / "replies.jsonl")

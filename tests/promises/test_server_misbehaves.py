@@ -35,6 +35,12 @@ FAULTS = {
     "a wrong content type": Answer(b"<html>log in</html>", content_type="text/html"),
     "an empty reply": Answer(completion("")),
     "an empty body": Answer(b""),
+    "a hang-up": Answer(cut=0),
+    "no JSON": Answer(b"{'choices': "),
+    "no content": Answer(completion(None)),
+    "no choices": Answer({"choices": []}),
+    "choices of nonsense": Answer({"choices": [7]}),
+    "a list": Answer(b"[1, 2]"),
 }
 GOOD = {
     "plain": Answer(),
@@ -82,6 +88,9 @@ def test_an_error_reply_is_retried_as_configured_and_never_cached(fault: str, tm
         assert len(server.calls) == 2
         assert list(answers.failures) == ["i0"]
         assert len(cache) == 0
+        server.script = lambda *_: Answer()
+        assert ask(server.url, attempts=1, cache=cache).replies["i0"].text == "Sedge Warbler"
+        assert len(cache) == 1
 
 
 @pytest.mark.parametrize("kind", GOOD)

@@ -57,6 +57,7 @@ def cross_fit(
         raise ValueError("the prompt head needs a text tower")
 
     def predicted(train: np.ndarray, held: np.ndarray, checkpoint: Path | None) -> np.ndarray:
+        """Cosines of the ``held`` images by a classifier tuned on the ``train`` ones."""
         from fgvr.methods.near.tuning import tune
 
         tuned = tune(
