@@ -35,10 +35,10 @@ from fgvr.encoders import FeatureStore, load_encoder
 from fgvr.encoders.sentence import load_sentence_encoder
 from fgvr.fieldguide.guide import accepted_names, by_key
 from fgvr.methods.near import FAST, TuneSettings
-from fgvr.methods.near.labelling import label_images
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.methods.near.prompt_learner import PromptLearner
 from fgvr.mllm import load_mllm
+from fgvr.naming.labelling import label_images
 from fgvr.runs import Ledger
 from fgvr.types import NamedImage
 

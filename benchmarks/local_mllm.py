@@ -17,9 +17,9 @@ from benchmarks.common import in_turn, table, write_section
 from fgvr.fieldguide import weights_folder
 from fgvr.fieldguide.guide import all_species
 from fgvr.fieldguide.render import render
-from fgvr.methods.near.prompts import PAPER_PROMPT
 from fgvr.mllm import Reply, Request
 from fgvr.mllm.local import LocalMllm
+from fgvr.naming.prompts import PAPER_PROMPT
 
 BATCHES = (1, 4, 16, 64)
 HEADER = ("batch", "pictures/s", "against one by one", "time (range)", "replies unlike one by one")

@@ -21,9 +21,9 @@ from fgvr.fieldguide.guide import accepted_names, by_key, split_seen_unseen
 from fgvr.fieldguide.training.texts import withheld
 from fgvr.labels import normalise
 from fgvr.methods.near import SetSettings
-from fgvr.methods.near.labelling import label_images
 from fgvr.methods.near.pipeline import fit_classifier
 from fgvr.mllm import load_mllm
+from fgvr.naming.labelling import label_images
 from fgvr.runs import Ledger
 from fgvr.types import NamedImage
 

@@ -23,8 +23,8 @@ from fgvr.encoders import FeatureStore, load_encoder
 from fgvr.encoders.sentence import load_sentence_encoder
 from fgvr.fieldguide.guide import accepted_names, all_species, by_key, split_seen_unseen
 from fgvr.fieldguide.render import render
-from fgvr.methods.near.labelling import label_images
 from fgvr.mllm import load_mllm
+from fgvr.naming.labelling import label_images
 from fgvr.runs import Ledger
 from fgvr.types import ImageItem, NamedImage
 

@@ -25,9 +25,9 @@ from fgvr.fieldguide.species import Species
 from fgvr.fieldguide.training.texts import withheld
 from fgvr.fieldguide.weights import weights_folder
 from fgvr.labels import normalise, parse_reply
-from fgvr.methods.near.prompts import PAPER_PROMPT
 from fgvr.metrics import bootstrap_mean
 from fgvr.mllm import Parameters, Request, load_mllm
+from fgvr.naming.prompts import PAPER_PROMPT
 from fgvr.runs import write_text
 
 FIRST_SEED, PER_SPECIES, SIZE = 900_000_000, 10, 192

@@ -13,10 +13,10 @@ from fgvr.encoders.base import DualEncoder
 from fgvr.encoders.sentence import SentenceEncoder
 from fgvr.methods.near import FAST, LITE, Classifier, RefineSettings, SetSettings
 from fgvr.methods.near.baselines import zero_shot_classifier
-from fgvr.methods.near.label_space import label_space
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.methods.near.select import SMALL_GRID
 from fgvr.metrics import clustering_accuracy, semantic_accuracy, synonym_accuracy
+from fgvr.naming import label_space
 from fgvr.runs import write_text
 from fgvr.types import NamedImage
 

@@ -28,10 +28,10 @@ from fgvr.encoders import FeatureStore, load_encoder
 from fgvr.encoders.sentence import load_sentence_encoder
 from fgvr.methods.near import FAST, LITE, RefineSettings, SetSettings
 from fgvr.methods.near.baselines import zero_shot_classifier
-from fgvr.methods.near.labelling import label_images
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.metrics import evaluate
 from fgvr.mllm import load_mllm
+from fgvr.naming.labelling import label_images
 from fgvr.runs import write_text
 from fgvr.types import ImageItem
 

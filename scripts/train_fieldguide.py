@@ -22,7 +22,7 @@ from fgvr.fieldguide.guide import all_species, split_seen_unseen
 from fgvr.fieldguide.training import encoder, locked, mllm
 from fgvr.fieldguide.training.pictures import draw_pictures, only
 from fgvr.fieldguide.training.texts import withheld
-from fgvr.methods.near.prompts import META_PROMPT, structured_prompt
+from fgvr.naming.prompts import META_PROMPT, structured_prompt
 
 PER_SPECIES, SIZE = 300, 112
 

@@ -46,8 +46,8 @@ def test_demo_prints_one_table_and_a_second_run_asks_nothing(world, few_species,
 
 
 def test_the_estimated_cost_is_that_of_the_questions_answered(tmp_path):
-    from fgvr.methods.near.labelling import label_images
     from fgvr.mllm import ScriptedMllm
+    from fgvr.naming.labelling import label_images
     from fgvr.types import ImageItem
 
     items = [ImageItem(str(i), tmp_path / f"{i}.png") for i in range(4)]

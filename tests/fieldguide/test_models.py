@@ -19,8 +19,8 @@ from fgvr.fieldguide.weights import weights_folder
 from fgvr.labels import normalise, parse_reply
 from fgvr.methods.near import TuneSettings
 from fgvr.methods.near.pipeline import FitSettings
-from fgvr.methods.near.prompts import META_PROMPT, PAPER_PROMPT, category_of
 from fgvr.mllm import Parameters, Request, load_mllm
+from fgvr.naming.prompts import META_PROMPT, PAPER_PROMPT, category_of
 
 FIRST_SEED = 950_000_000
 SPECIES = all_species()

@@ -15,8 +15,8 @@ from fgvr.fieldguide.guide import all_species, split_seen_unseen
 from fgvr.fieldguide.training import encoder, mllm, texts
 from fgvr.fieldguide.training.pictures import TRAIN_SEED, Pictures, batch_of, draw_pictures, only
 from fgvr.fieldguide.training.tokenisers import train_tokeniser
-from fgvr.methods.near.prompts import META_PROMPT, PAPER_PROMPT, structured_prompt
 from fgvr.mllm import Request, load_mllm
+from fgvr.naming.prompts import META_PROMPT, PAPER_PROMPT, structured_prompt
 
 SPECIES = (*all_species()[:6], *all_species()[40:46])
 PROMPTS = mllm.Prompts(structured=structured_prompt, meta=META_PROMPT)

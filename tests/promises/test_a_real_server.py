@@ -22,8 +22,8 @@ import pytest
 from fgvr.fieldguide import weights_folder
 from fgvr.fieldguide.guide import all_species
 from fgvr.fieldguide.render import render
-from fgvr.methods.near.prompts import PAPER_PROMPT
 from fgvr.mllm import Request, ask_all, load_mllm
+from fgvr.naming.prompts import PAPER_PROMPT
 from tests.cli.world import done
 
 MISSING = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]

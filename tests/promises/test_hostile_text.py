@@ -23,7 +23,7 @@ import pytest
 from fgvr.data import read_predictions
 from fgvr.labels import parse_reply, suspicion
 from fgvr.labels.doubts import INSTRUCTION, MARKUP
-from fgvr.methods.near.prompts import META_PROMPT, PAPER_PROMPT, category_of, structured_prompt
+from fgvr.naming.prompts import META_PROMPT, PAPER_PROMPT, category_of, structured_prompt
 from tests.cli.world import done
 from tests.mllm.rude_server import Answer, completion, serving
 

@@ -24,9 +24,9 @@ from fgvr.cli.tables import count, money, table
 
 if TYPE_CHECKING:
     from fgvr.methods.near import NeaR
-    from fgvr.methods.near.labelling import Labelled
     from fgvr.metrics import Evaluation
     from fgvr.mllm.base import Mllm
+    from fgvr.naming.labelling import Labelled
     from fgvr.types import ImageItem, Prediction, Usage
 
 PRICED_AS = "gpt-4o"
@@ -205,9 +205,9 @@ def compare(
 
 def what_it_would_cost(items: Sequence[ImageItem], labelled: Labelled) -> float:
     """US dollars for the questions answered, with ``PRICED_AS`` counting the tokens of picture, prompt and reply."""
-    from fgvr.methods.near.labelling import naming_requests
     from fgvr.mllm import price_of
     from fgvr.mllm.tokens import likely_input_tokens, text_tokens
+    from fgvr.naming.labelling import naming_requests
 
     price = price_of(PRICED_AS)
     assert price is not None
@@ -220,7 +220,7 @@ def what_it_would_cost(items: Sequence[ImageItem], labelled: Labelled) -> float:
 
 def _named(support: Any, mllm: Mllm, run: Path) -> Labelled:
     """The answers about the support set again, from the run's ledger: no call is made."""
-    from fgvr.methods.near.labelling import label_images
+    from fgvr.naming.labelling import label_images
     from fgvr.runs import Ledger
 
     hashes = content_hashes(support.items)
@@ -248,7 +248,7 @@ def _zero_shot(encoder: Any, named: Labelled, test: Any, store: Path) -> list[Pr
 
 def _names(named: Labelled) -> list[str]:
     """The label space NeaR starts from, so that both choose among the same names."""
-    from fgvr.methods.near.label_space import label_space
+    from fgvr.naming import label_space
 
     return list(label_space(named.named)[0].names)
 

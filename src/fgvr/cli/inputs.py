@@ -147,9 +147,9 @@ def cost_ahead(
     retry_failed: bool,
 ) -> tuple[Estimate, int]:
     """What naming ``items`` would still take, and how many answers are known already. Asks nothing, writes nothing."""
-    from fgvr.methods.near.labelling import naming_requests
     from fgvr.mllm import ResponseCache, estimate, plan
     from fgvr.mllm.base import BY_ITEM
+    from fgvr.naming.labelling import naming_requests
     from fgvr.runs import Ledger
 
     replies = ResponseCache(cache) if cache is not None and cache.exists() else None
@@ -170,9 +170,9 @@ def _meta_ahead(
     items: Sequence[ImageItem], mllm: Mllm, prompt: dict[str, Any], looking: dict[str, Any]
 ) -> tuple[list[Request], str | None]:
     """The question about the super-category if it is still to be asked, else what its answer was."""
-    from fgvr.methods.near.prompts import META_PROMPT, category_of, meta_images
     from fgvr.mllm import Parameters, Request, plan
     from fgvr.mllm.base import BY_ITEM
+    from fgvr.naming.prompts import META_PROMPT, category_of, meta_images
 
     if prompt["text"] is not None or prompt["prompt"] != "structured" or mllm.preprocessing == BY_ITEM:
         return [], None

@@ -26,7 +26,7 @@ from fgvr.cli.tables import count, money, pairs
 from fgvr.labels.normalise import without_hidden
 
 if TYPE_CHECKING:
-    from fgvr.methods.near.labelling import Labelled
+    from fgvr.naming.labelling import Labelled
     from fgvr.runs import Ledger, RunFolder
     from fgvr.types import ImageItem, NamedImage, Prediction, SetAside
 
@@ -111,8 +111,8 @@ def run_labelling(
     asking: dict[str, Any],
 ) -> dict[str, Any]:
     """Label in a run folder and write its files; returns the summary (JSON-like)."""
-    from fgvr.methods.near.labelling import label_images
     from fgvr.mllm import Budget, ResponseCache, spent_in
+    from fgvr.naming.labelling import label_images
     from fgvr.runs import RunFolder
 
     settings = {

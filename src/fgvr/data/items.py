@@ -40,6 +40,10 @@ class Items:
     root: Path
 
 
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[ImageItem] | Items
+"""Any way of naming images."""
+
+
 def load_items(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Items,
     *,
@@ -69,6 +73,18 @@ def load_items(
         if split is not None:
             return _relabelled(replace(found, items=tuple(replace(i, split=split) for i in found.items)), split, labels)
     return found
+
+
+def as_items(source: Source) -> Items:
+    """Any way of naming images to ``Items``; ready-made ones pass through. Raises as ``load_items`` does."""
+    if isinstance(source, Items):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        ready = [entry for entry in source if isinstance(entry, ImageItem)]
+        if ready and len(ready) == len(source):
+            return Items(tuple(ready), (), Path())
+        return load_items([entry for entry in source if not isinstance(entry, ImageItem)])
+    return load_items(source)
 
 
 def folder_label(name: str) -> str:

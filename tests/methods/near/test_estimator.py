@@ -13,9 +13,9 @@ import pytest
 from fgvr.errors import EncoderError, InputError, RunError
 from fgvr.methods.near import LITE, Classifier, NeaR, RefineSettings, SetSettings, TuneSettings
 from fgvr.methods.near.baselines import direct, zero_shot_classifier
-from fgvr.methods.near.labelling import label_images
 from fgvr.methods.near.pipeline import FitSettings
 from fgvr.mllm import ScriptedMllm
+from fgvr.naming.labelling import label_images
 
 from .world import NAMES, ProjectionEncoder, clustered, noisy, picture
 

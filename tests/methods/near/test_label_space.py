@@ -7,7 +7,8 @@ import pytest
 
 from fgvr.errors import InputError
 from fgvr.methods.near import candidate_sets
-from fgvr.methods.near.label_space import label_space, prune
+from fgvr.methods.near.prune import prune
+from fgvr.naming import label_space
 from fgvr.types import NamedImage
 
 from .test_candidates import PLANE

@@ -8,8 +8,8 @@ from typing import Any
 from fgvr.encoders.base import DualEncoder
 from fgvr.encoders.zero_shot import text_classifier
 from fgvr.methods.near.classifier import Classifier
-from fgvr.methods.near.labelling import Labelled, PromptKind, label_images
 from fgvr.mllm.base import Mllm
+from fgvr.naming.labelling import Labelled, PromptKind, label_images
 from fgvr.types import ImageItem, Prediction
 
 TEMPLATES = ("a photo of a {}.",)

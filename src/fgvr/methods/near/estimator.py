@@ -12,23 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from fgvr.data import Items, draw_support, load_items
+from fgvr.data import Source, as_items, draw_support
 from fgvr.encoders import FeatureStore, FeatureTable, crop_views
 from fgvr.encoders.base import DualEncoder
 from fgvr.errors import EncoderError, InputError
 from fgvr.methods.near.classifier import Classifier
-from fgvr.methods.near.labelling import Labelled, PromptKind, label_images
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.methods.near.record import Fit as Fit
 from fgvr.methods.near.record import annotated, write_fit
 from fgvr.mllm import Budget, ResponseCache, load_mllm, spent_in
 from fgvr.mllm.base import Mllm
+from fgvr.naming.labelling import Labelled, PromptKind, label_images
 from fgvr.runs import RunFolder, settings_digest
 from fgvr.types import ImageItem, Prediction, SetAside
 
 logger = logging.getLogger(__name__)
 
-Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[ImageItem] | Items
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages are features, label, select, tune, calibrate."""
 
@@ -131,7 +130,7 @@ class NeaR:
         Raises ``NoImagesError`` when nothing can be read, ``InputError`` when the MLLM named nothing, ``RunError`` when
         the run folder belongs to other settings. True labels in the input are never looked at.
         """
-        found = _items(images if support is None else support)
+        found = as_items(images if support is None else support)
         items = found.items if support is not None else self._support(found.items)
         with self._run(items) as run, tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
             folder = None if run is None else run.path
@@ -160,7 +159,7 @@ class NeaR:
 
         Raises ``EncoderError`` when the encoder is not the one the classifier was fitted with.
         """
-        return self.predict_items(_items(images).items, top_k=top_k, store=store, batch_size=batch_size)[0]
+        return self.predict_items(as_items(images).items, top_k=top_k, store=store, batch_size=batch_size)[0]
 
     def predict_items(
         self,
@@ -278,15 +277,3 @@ class NeaR:
                 self.progress(stage, done, total)
 
         return report
-
-
-def _items(source: Source) -> Items:
-    """Any way of naming images; ready-made items pass through."""
-    if isinstance(source, Items):
-        return source
-    if not isinstance(source, (str, os.PathLike)):
-        ready = [entry for entry in source if isinstance(entry, ImageItem)]
-        if ready and len(ready) == len(source):
-            return Items(tuple(ready), (), Path())
-        return load_items([entry for entry in source if not isinstance(entry, ImageItem)])
-    return load_items(source)

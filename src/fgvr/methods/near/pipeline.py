@@ -31,11 +31,12 @@ from fgvr.methods.near.baselines import TEMPLATES
 from fgvr.methods.near.calibrate import STRANGE_SHARE, UNKNOWN_SHARE
 from fgvr.methods.near.candidates import CandidateSets, make_sets
 from fgvr.methods.near.classifier import Classifier
-from fgvr.methods.near.label_space import Prune, Pruned, label_space, prune
 from fgvr.methods.near.problem import Problem
+from fgvr.methods.near.prune import Prune, Pruned, prune
 from fgvr.methods.near.refine import supported_labels
 from fgvr.methods.near.select import Selection
 from fgvr.methods.near.settings import SetSettings, TuneSettings
+from fgvr.naming import label_space
 from fgvr.types import NamedImage
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 
 from fgvr.encoders import FeatureTable
 from fgvr.methods.near.classifier import Classifier
-from fgvr.methods.near.labelling import Labelled
 from fgvr.methods.near.pipeline import Fitted
 from fgvr.mllm.base import Mllm
+from fgvr.naming.labelling import Labelled
 from fgvr.runs import RunFolder, settings_digest, write_json, write_text
 from fgvr.types import SetAside
 

@@ -1,26 +1,14 @@
-"""From the MLLM's answers to a label space, and the removal of labels nothing supports; every change on record.
-
-The paper takes the union of all replies (section 3, ``Y = U l_i``). Here synonyms are merged first
-(``fgvr.labels.merge_synonyms``), which is a linear gain in time and memory and undoes over-fragmentation; refusals have
-no label (-1) and take their neighbours'.
-"""
+"""Labels that nothing supports are taken out before tuning; every removal on record. Not in the paper."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from fgvr.errors import InputError
-from fgvr.labels import merge_synonyms
 from fgvr.methods.near.candidates import CandidateSets
-from fgvr.types import NamedImage
-
-if TYPE_CHECKING:
-    from fgvr.labels import LabelSpace
 
 Prune = Literal["none", "unsupported"]
 
@@ -47,27 +35,6 @@ class Pruned:
     labels: np.ndarray
     """(N,) indices into ``names``, -1 for unnamed."""
     removed: tuple[Removal, ...]
-
-
-def label_space(named: Sequence[NamedImage], *, merge: bool = True, **merging: Any) -> tuple[LabelSpace, np.ndarray]:
-    """The label space of all answers and each image's label, (N,) int64 with -1 for an image without a name.
-
-    ``merge`` off keeps every distinct normalised string apart from trivial spelling (case, spaces, hyphens).
-    ``merging`` goes to ``merge_synonyms`` (``encoder``, ``threshold``). Raises ``InputError`` when nothing was named.
-    """
-    names = [image.name for image in named if image.name is not None]
-    if not names:
-        raise InputError(
-            "the MLLM named none of the support images",
-            remedy="Look at the replies in the ledger; try another model or prompt.",
-            images=len(named),
-        )
-    counts = Counter(names)
-    pairs = [(image.name, image.scientific) for image in named if image.name and image.scientific] if merge else []
-    space = merge_synonyms(sorted(counts), counts=counts, pairs=pairs, **(merging if merge else {}))
-    labels = np.full(len(named), -1, dtype=np.int64)
-    labels[[i for i, image in enumerate(named) if image.name is not None]] = space.indices(names)
-    return space, labels
 
 
 def prune(names: Sequence[str], labels: np.ndarray, sets: CandidateSets, *, how: Prune = "none") -> Pruned:

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from fgvr.methods.near.prompts import (
+from fgvr.naming.prompts import (
     META_PROMPT,
     PAPER_PROMPT,
     PAPER_PROMPT_INTRODUCTION,

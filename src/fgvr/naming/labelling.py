@@ -1,4 +1,4 @@
-"""Step 1 of Figure 1: one question per support image, ``l_i = L(x_i, p)``."""
+"""One question per image, ``l_i = L(x_i, p)``: step 1 of NeaR, and of every other method that begins with names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from fgvr.errors import InputError
 from fgvr.labels import parse_reply
-from fgvr.methods.near.prompts import META_PROMPT, PAPER_PROMPT, category_of, meta_images, structured_prompt
 from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Request
 from fgvr.mllm.outcomes import Answers
 from fgvr.mllm.scheduler import ask_all
+from fgvr.naming.prompts import META_PROMPT, PAPER_PROMPT, category_of, meta_images, structured_prompt
 from fgvr.types import ImageItem, NamedImage, Usage
 
 logger = logging.getLogger(__name__)
