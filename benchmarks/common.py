@@ -30,9 +30,13 @@ ORDER = (
     "embedding",
     "precision",
     "neighbours",
+    "memory",
+    "retrieval",
     "metrics",
     "scheduler",
     "local_mllm",
+    "ranking",
+    "ranking_7b",
     "growth",
     "demo_profile",
 )

@@ -23,25 +23,37 @@ from fgvr.types import Usage as Usage
 
 if TYPE_CHECKING:
     from fgvr.methods.near import NeaR as NeaR
+    from fgvr.methods.rar import RAR as RAR
 
 __version__ = "0.1.0"
-__all__ = ["ImageItem", "NamedImage", "NeaR", "Prediction", "SetAside", "Usage", "__version__", "errors", "load"]
+__all__ = ["RAR", "ImageItem", "NamedImage", "NeaR", "Prediction", "SetAside", "Usage", "__version__", "errors", "load"]
 
 
-def load(folder: str | os.PathLike[str], *, encoder: Any = None) -> NeaR:
-    """A saved classifier, or the run folder of a finished fit; ``encoder`` replaces the stored name (moved folder).
+def load(folder: str | os.PathLike[str], *, encoder: Any = None, mllm: Any = None) -> NeaR | RAR:
+    """A saved classifier or recogniser, or the run folder of a finished fit, of either method.
 
-    Raises ``RunError`` for a missing or damaged classifier.
+    ``encoder`` replaces the stored name (moved folder); ``mllm``: for a RAR run, which retrieves only without one.
+    Raises ``RunError`` for a missing or damaged one.
     """
-    from fgvr.methods.near import NeaR
+    from pathlib import Path
 
+    from fgvr.methods.near import NeaR
+    from fgvr.methods.rar import RAR
+    from fgvr.methods.rar.recogniser import SETTINGS
+
+    if (Path(folder) / SETTINGS).exists():
+        return RAR.load(folder, mllm, encoder=encoder)
     return NeaR.load(folder, encoder=encoder)
 
 
 def __getattr__(name: str) -> Any:
-    """``NeaR``, imported when first asked for."""
+    """The methods, imported when first asked for."""
     if name == "NeaR":
         from fgvr.methods.near import NeaR
 
         return NeaR
+    if name == "RAR":
+        from fgvr.methods.rar import RAR
+
+        return RAR
     raise AttributeError(f"module 'fgvr' has no attribute {name!r}")

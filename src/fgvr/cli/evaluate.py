@@ -11,7 +11,7 @@ from fgvr.cli import options as o
 from fgvr.cli.console import note, out, out_json
 from fgvr.cli.fit import read_summary
 from fgvr.cli.inputs import load_sentences
-from fgvr.cli.predict import Encoder, predict_run
+from fgvr.cli.predict import Encoder, is_rar, recognise_run
 from fgvr.cli.scoring import Aligned, align, curves, leaked, read_accepted, refuse_leaks, score, support_hashes
 from fgvr.cli.tables import pairs
 
@@ -105,7 +105,7 @@ def summarised(
 
 
 def _is_fit(place: Path) -> bool:
-    return (place / "classifier").is_dir()
+    return (place / "classifier").is_dir() or is_rar(place)
 
 
 def _labelled(predictions: Path, images: str | None, split: str | None) -> tuple[ImageItem, ...]:
@@ -143,7 +143,7 @@ def _predictions(place: Path, items: tuple[ImageItem, ...], encoder: str | None,
 
     if _is_fit(place):
         labelled = [item for item in items if item.label is not None] or list(items)
-        predictions, aside = predict_run(place, labelled, encoder=encoder, device=device)
-        show_set_aside(aside)
-        return predictions
+        done = recognise_run(place, labelled, encoder=encoder, device=device)
+        show_set_aside(done.set_aside)
+        return list(done.predictions)
     return read_predictions(place / "predictions.jsonl" if place.is_dir() else place)

@@ -15,7 +15,21 @@ import typer
 from typer.core import TyperGroup
 
 from fgvr import __version__
-from fgvr.cli import demo, doctor, evaluate, fieldguide, fit, label, predict, report
+from fgvr.cli import (
+    demo,
+    doctor,
+    evaluate,
+    fewshot,
+    fieldguide,
+    fit,
+    fit_ranker,
+    fit_rar,
+    label,
+    memory,
+    predict,
+    regions,
+    report,
+)
 from fgvr.cli.console import exit_code, note, set_up_logging, show_error
 from fgvr.errors import FgvrError
 
@@ -57,9 +71,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+fit.app.command("rar")(fit_rar.rar)
+fit.app.command("ranker")(fit_ranker.ranker)
 app.add_typer(fit.app, name="fit")
+app.add_typer(memory.app, name="memory")
+app.add_typer(regions.app, name="regions")
 app.add_typer(fieldguide.app, name="fieldguide")
 app.command("label")(label.label)
+app.command("fewshot")(fewshot.fewshot)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)

@@ -42,12 +42,51 @@ class Unknown(StrEnum):
     missing = "missing"
 
 
+class RarPreset(StrEnum):
+    """RAR settings by name."""
+
+    default = "default"
+    as_described = "as-described"
+    as_released = "as-released"
+
+
+class MemorySource(StrEnum):
+    """Rows of the memory that candidates come from."""
+
+    image = "image"
+    text = "text"
+    fused = "fused"
+
+
+class RankMode(StrEnum):
+    """How candidates are ranked."""
+
+    score = "score"
+    generate = "generate"
+
+
+class RankAsk(StrEnum):
+    """What is scored."""
+
+    names = "names"
+    letters = "letters"
+
+
+class Asking(StrEnum):
+    """When the MLLM is asked."""
+
+    margin = "margin"
+    always = "always"
+    never = "never"
+
+
 _MLLM = "fieldguide, replay:FILE.jsonl, openai:MODEL (OPENAI_BASE_URL, OPENAI_API_KEY), local:FOLDER_OR_HUB_ID."
 _IMAGES = "Folder, glob pattern, image file, or CSV/JSONL/Parquet manifest."
 
 Images = Annotated[str, typer.Argument(help=_IMAGES, show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run in it is resumed.", show_default=False)]
 MllmName = Annotated[str, typer.Option("--mllm", help=_MLLM, show_default=False)]
+MllmMaybe = Annotated[str | None, typer.Option("--mllm", help=_MLLM)]
 EncoderName = Annotated[
     str, typer.Option("--encoder", help="fieldguide, or a CLIP-like folder or Hub id.", show_default=False)
 ]

@@ -25,41 +25,45 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
     ``predictions``: a file of ``fgvr predict``; ``images``: where those images lie. Raises ``RunError`` when the folder
     holds no finished fit, ``InputError`` for predictions that cannot be read.
     """
+    from fgvr.cli import report_rar
+    from fgvr.cli.predict import is_rar
     from fgvr.metrics import ReliabilityBin
     from fgvr.report import ReportData
     from fgvr.runs import read_manifest
 
+    if is_rar(run):
+        return report_rar.gather(run, predictions=predictions, images=images)
     manifest = read_manifest(run)
     classifier = _classifier(run)
-    support = _lines(run / "support.jsonl")
+    support = lines(run / "support.jsonl")
     recorded, notes = manifest["recorded"], classifier["notes"]
-    shown = _predictions(run, predictions)
+    shown = predictions_of(run, predictions)
     answers = _answers(support, run)
-    evaluation = _json(run / "evaluation.json") or {}
+    evaluation = read_json(run / "evaluation.json") or {}
     return ReportData(
         title=f"NeaR: {run.resolve().name}",
         created=str(manifest["created"]),
         method=_method(classifier),
         summary=_summary(support, classifier, recorded),
         counts=_counts(support, classifier),
-        settings=_flat({"tuning": notes["tuning"], "sets": notes["settings"]["sets"], **_rest(notes["settings"])}),
+        settings=flat({"tuning": notes["tuning"], "sets": notes["settings"]["sets"], **_rest(notes["settings"])}),
         provenance=_provenance(manifest, classifier),
-        images=_places(shown, images),
+        images=places(shown, images),
         support_images={str(row["item"]): Path(row["path"]) for row in support if "path" in row},
         answers=answers,
         label_space=label_rows(classifier, support),
         candidates=_candidates(support),
         trace=_trace(notes["trace"]),
         predictions=shown,
-        evaluation=_evaluation(evaluation),
-        comparison=_comparison(_json(run / "comparison.json") or []),
+        evaluation=evaluation_rows(evaluation),
+        comparison=_comparison(read_json(run / "comparison.json") or []),
         comparison_protocol="; ".join(evaluation.get("protocol", [])),
         risk_coverage=[(float(c), float(r)) for c, r in evaluation.get("risk_coverage", [])],
-        aurc=_value(evaluation, "aurc"),
+        aurc=value_of(evaluation, "aurc"),
         reliability=[ReliabilityBin(**one) for one in evaluation.get("reliability", [])],
-        calibration_error=_value(evaluation, "ece"),
+        calibration_error=value_of(evaluation, "ece"),
         usage=_usage(run),
-        set_aside=_set_aside(run, predictions),
+        set_aside=set_aside(run, predictions),
         failures=_failures(run),
         doubtful=_doubtful(answers),
         warnings=_warnings(support, recorded, classifier),
@@ -70,20 +74,20 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
 
 
 def _classifier(run: Path) -> dict[str, Any]:
-    found = _json(run / "classifier" / "classifier.json")
+    found = read_json(run / "classifier" / "classifier.json")
     if not isinstance(found, dict):
         raise RunError("the fit is not finished", remedy="Run fgvr fit again; it resumes.", run=str(run))
     return found
 
 
-def _json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def lines(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -99,7 +103,7 @@ def _ledgers(run: Path) -> dict[str, list[dict[str, Any]]]:
     return {stage: [line for line in lines if line.get("kind") == "answer"] for stage, lines in found.items()}
 
 
-def _predictions(run: Path, file: Path | None) -> list[Prediction]:
+def predictions_of(run: Path, file: Path | None) -> list[Prediction]:
     from fgvr.data import read_predictions
 
     if file is None and (run / PREDICTIONS).exists():
@@ -107,7 +111,7 @@ def _predictions(run: Path, file: Path | None) -> list[Prediction]:
     return [] if file is None else read_predictions(file)
 
 
-def _places(predictions: Sequence[Prediction], images: str | Path | Items | None) -> dict[str, Path]:
+def places(predictions: Sequence[Prediction], images: str | Path | Items | None) -> dict[str, Path]:
     from fgvr.data import load_items
 
     if images is None or not predictions:
@@ -152,11 +156,11 @@ def _rest(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in ("tuning", "sets")}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{key}.")
+            rows += flat(value, f"{prefix}{key}.")
         else:
             rows.append((f"{prefix}{key}", "off" if value is None else str(value)))
     return rows
@@ -236,7 +240,7 @@ def _trace(epochs: Sequence[Mapping[str, Any]]) -> list[TracePoint]:
     return [TracePoint(e["epoch"], e["loss"], e["weight_entropy"], e["agreement"]) for e in epochs]
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> list[EvaluationRow]:
+def evaluation_rows(evaluation: Mapping[str, Any]) -> list[EvaluationRow]:
     from fgvr.metrics.evaluate import LABELS
     from fgvr.report.data import EvaluationRow
 
@@ -248,7 +252,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> list[EvaluationRow]:
     return [head, *(EvaluationRow(LABELS.get(key, key), _interval(figure), "") for key, figure in figures)]
 
 
-def _value(evaluation: Mapping[str, Any], key: str) -> float | None:
+def value_of(evaluation: Mapping[str, Any], key: str) -> float | None:
     figure = evaluation.get("figures", {}).get(key)
     return None if figure is None else float(figure["value"])
 
@@ -284,34 +288,39 @@ def _interval(figure: Mapping[str, Any]) -> Any:
 
 def _usage(run: Path) -> list[StageUsage]:
     """What each stage was charged over all sessions: replies copied from a cache cost nothing."""
+    return [stage_usage(stage, lines) for stage, lines in _ledgers(run).items()]
+
+
+def stage_usage(stage: str, answers: Sequence[Mapping[str, Any]]) -> StageUsage:
+    """The account of one stage's ledger lines."""
     from fgvr.report.data import StageUsage
     from fgvr.types import Usage
 
-    rows = []
-    for stage, lines in _ledgers(run).items():
-        done = [line for line in lines if line["status"] == "done"]
-        paid = [line for line in done if not line["cached"]]
-        total = sum((Usage(**line["answer"]["usage"]) for line in paid), Usage())
-        rows.append(
-            StageUsage(stage, total, note=f"{len(done) - len(paid)} answers reused" if len(done) > len(paid) else "")
-        )
-    return rows
+    done = [line for line in answers if line["status"] == "done"]
+    paid = [line for line in done if not line["cached"]]
+    total = sum((Usage(**line["answer"]["usage"]) for line in paid), Usage())
+    return StageUsage(stage, total, note=f"{len(done) - len(paid)} answers reused" if len(done) > len(paid) else "")
 
 
-def _set_aside(run: Path, predictions: Path | None) -> list[SetAside]:
+def set_aside(run: Path, predictions: Path | None) -> list[SetAside]:
     """Inputs the fit left out, then those ``fgvr predict`` left out beside the shown file of predictions."""
     from fgvr.types import SetAside
 
     listing = predictions.with_name(f"{predictions.name}.set_aside.jsonl") if predictions is not None else None
-    later = _lines(listing) if listing is not None and listing.exists() else []
-    return [SetAside(**aside) for aside in (*(_json(run / "set_aside.json") or []), *later)]
+    later = lines(listing) if listing is not None and listing.exists() else []
+    return [SetAside(**aside) for aside in (*(read_json(run / "set_aside.json") or []), *later)]
 
 
 def _failures(run: Path) -> list[SetAside]:
     """Support images that failed and were not answered later."""
+    return failed_items(_ledgers(run).get("label (support)", []))
+
+
+def failed_items(answers: Sequence[Mapping[str, Any]]) -> list[SetAside]:
+    """Items whose last ledger line is a failure."""
     from fgvr.types import SetAside
 
-    last = {str(line["item"]): line for line in _ledgers(run).get("label (support)", [])}
+    last = {str(line["item"]): line for line in answers}
     return [
         SetAside(item, item, str(line.get("error_type", "failed")), str(line["error"]))
         for item, line in last.items()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgvr.cli.inputs import content_hashes
+from fgvr.cli.predict import is_rar
 from fgvr.errors import EvaluationError, InputError
 
 if TYPE_CHECKING:
@@ -131,7 +132,15 @@ def curves(aligned: Aligned, result: Evaluation) -> dict[str, Any]:
 
 
 def support_hashes(run: Path) -> dict[str, str]:
-    """SHA-256 of every support image of a fit, to its id. Raises ``EvaluationError`` where the run does not tell."""
+    """SHA-256 of every support image of a fit, to its id; of a RAR run, what its memory holds by now.
+
+    Raises ``EvaluationError`` where the run does not tell.
+    """
+    if is_rar(run):
+        from fgvr.methods.rar import Recogniser
+
+        images = Recogniser.load(run).memory.images
+        return dict(zip(images.hashes, images.sources, strict=True))
     try:
         rows = [json.loads(line) for line in (run / "support.jsonl").read_bytes().splitlines()]
         return {str(row["sha256"]): str(row["item"]) for row in rows}

@@ -1,7 +1,8 @@
 """Local ``transformers`` image-text-to-text models: Qwen2/2.5/3-VL, SmolVLM, LLaVA, Idefics2/3 and their like.
 
 Only safetensors weights, no code from the model folder, one model call at a time. Generation is greedy unless a
-temperature is asked for; options are scored exactly, see ``local_scoring.option_logprobs``.
+temperature is asked for; options are scored exactly, see ``local_scoring.option_logprobs``. Where the options are the
+letters of a prompt that lists names, the next token alone decides.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from fgvr.errors import InputError, MllmError
 from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
 from fgvr.mllm.image_only_processor import load_processor
 from fgvr.mllm.local_loading import load_model, plain_generation
-from fgvr.mllm.weights import model_folder
+from fgvr.mllm.options import are_letters
+from fgvr.mllm.weights import model_files
 from fgvr.types import Usage
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class LocalMllm:
     """A model by folder or Hub id.
 
     Args:
-        source: folder or Hub id.
+        source: folder (of a model, or of a LoRA adapter on one) or Hub id.
         name: for ledgers; default the id, or the folder's name.
         device, dtype: ``auto`` takes CUDA and bfloat16 where there is CUDA, else the CPU and float32.
         batch_size: prompts per forward pass.
@@ -60,8 +62,9 @@ class LocalMllm:
     ) -> None:
         if option_norm not in NORMALISATIONS:
             raise InputError(f"option_norm must be one of {NORMALISATIONS}", remedy="Correct it.", given=option_norm)
-        folder, self.revision = model_folder(source)
-        self.name = name or (folder.name if Path(source).expanduser().is_dir() else source)
+        files = model_files(source)
+        folder, self.revision = files.base, files.revision
+        self.name = name or (Path(source).expanduser().name if Path(source).expanduser().is_dir() else source)
         self.batch_size = batch_size
         self.local = True
         self.supports_options = True
@@ -71,7 +74,7 @@ class LocalMllm:
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token_id is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
-        self.model = load_model(folder, device=device, dtype=dtype)
+        self.model = load_model(folder, device=device, dtype=dtype, adapters=files.adapters)
         self.preprocessing = (
             f"{type(self.processor.image_processor).__name__} side<={max_side} {self.model.dtype} {option_norm}"
         )
@@ -192,48 +195,68 @@ class LocalMllm:
         )
 
     def _score(self, requests: list[Request]) -> list[Reply]:
-        """Exact option scores; prompts of one length share their passes, others go one by one."""
+        """Exact option scores. Prompts of any length share their passes where the model allows padding."""
         import torch
+
+        from fgvr.mllm.local_scoring import paddable
 
         started = time.perf_counter()
         inputs = self._inputs(requests)
-        if len(requests) > 1 and not bool(inputs["attention_mask"].all()):
-            return [reply for request in requests for reply in self._score([request])]
-        first = requests[0]
-        options = [self.option_ids(self.prompt_text(first), option) for option in first.options]
+        counts = inputs["attention_mask"].sum(dim=1).tolist()
+        if len(set(counts)) > 1 and not paddable(self.model):
+            return self._score_by_length(requests, counts)
+        prompts = [self.prompt_text(request) for request in requests]
+        options = [
+            [self.option_ids(prompt, option) for option in request.options]
+            for prompt, request in zip(prompts, requests, strict=True)
+        ]
         with torch.inference_mode():
-            raw = self._raw_scores(inputs, options, pictures=bool(first.images))
-        if self.option_norm == "mean":
-            raw = raw / torch.tensor([len(ids) + 1 for ids in options], device=raw.device)
-        scores = torch.log_softmax(raw, dim=-1).tolist()
-        usage = Usage(
-            1, inputs["input_ids"].shape[1], sum(map(len, options)), (time.perf_counter() - started) / len(requests)
-        )
-        return [
-            Reply(
-                request.item_id,
-                request.options[max(range(len(row)), key=row.__getitem__)],
-                self.name,
-                usage,
-                option_logprobs=tuple(row),
+            raw = self._raw_scores(
+                inputs, options, pictures=bool(requests[0].images), letters=are_letters(requests[0].options)
             )
-            for request, row in zip(requests, scores, strict=True)
+        seconds = (time.perf_counter() - started) / len(requests)
+        return [
+            self._scored(request, scores, tokens, Usage(1, int(count), sum(map(len, tokens)), seconds))
+            for request, scores, tokens, count in zip(requests, raw, options, counts, strict=True)
         ]
 
-    def _raw_scores(self, inputs: dict[str, Any], options: list[list[int]], *, pictures: bool) -> torch.Tensor:
+    def _score_by_length(self, requests: list[Request], counts: list[int]) -> list[Reply]:
+        """Scores in batches of one prompt length, for models whose positions are not known to allow padding."""
+        replies: dict[int, Reply] = {}
+        for count in sorted(set(counts)):
+            rows = [row for row, other in enumerate(counts) if other == count]
+            replies |= dict(zip(rows, self._score([requests[row] for row in rows]), strict=True))
+        return [replies[row] for row in range(len(requests))]
+
+    def _scored(self, request: Request, raw: torch.Tensor, tokens: list[list[int]], usage: Usage) -> Reply:
         import torch
 
-        from fgvr.mllm.local_scoring import option_logprobs, option_logprobs_full
+        if self.option_norm == "mean":
+            raw = raw / torch.tensor([len(ids) + 1 for ids in tokens], device=raw.device)
+        scores = torch.log_softmax(raw, dim=-1).tolist()
+        best = request.options[max(range(len(scores)), key=scores.__getitem__)]
+        return Reply(request.item_id, best, self.name, usage, option_logprobs=tuple(scores))
 
+    def _raw_scores(
+        self, inputs: dict[str, Any], options: list[list[list[int]]], *, pictures: bool, letters: bool
+    ) -> list[torch.Tensor]:
+        """For each prompt, (N_b,) log-probabilities of its options. A letter's is that of the next token."""
+        import torch
+
+        from fgvr.mllm.local_scoring import next_token_logprobs, option_logprobs, option_logprobs_full
+
+        if letters and all(len(ids) == 1 for row in options for ids in row):
+            return next_token_logprobs(self.model, inputs, [[ids[0] for ids in row] for row in options])
         if pictures:
             return option_logprobs(self.model, inputs, options, ends=self._ends)
-        rows = [
-            torch.cat(
-                [option_logprobs_full(self.model, {"input_ids": ids[None]}, each, ends=self._ends) for each in options]
-            )
-            for ids in inputs["input_ids"]
+        alone = [
+            {"input_ids": ids[mask.bool()][None]}
+            for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         ]
-        return torch.stack(rows)
+        return [
+            torch.cat([option_logprobs_full(self.model, prompt, ids, ends=self._ends) for ids in row])
+            for prompt, row in zip(alone, options, strict=True)
+        ]
 
     @property
     def _ends(self) -> list[int]:
@@ -243,10 +266,11 @@ class LocalMllm:
 
 
 def _alike(requests: Sequence[Request]) -> list[list[int]]:
-    """Rows that can share a batch: same parameters, options and number of pictures."""
+    """Rows that can share a batch: same parameters, kind of question and number of pictures."""
     groups: dict[object, list[int]] = {}
     for row, request in enumerate(requests):
-        groups.setdefault((request.parameters, request.options, len(request.images)), []).append(row)
+        kind = (bool(request.options), are_letters(request.options))
+        groups.setdefault((request.parameters, kind, len(request.images)), []).append(row)
     return list(groups.values())
 
 

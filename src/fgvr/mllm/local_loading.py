@@ -1,16 +1,22 @@
-"""Loading a local image-text-to-text model, and its generation settings."""
+"""Loading a local image-text-to-text model, with the adapters trained on it, and its generation settings."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fgvr.errors import InputError, MllmError
+from fgvr.mllm.adapters import with_adapter
 
 
-def load_model(folder: Path, *, device: str, dtype: str) -> Any:
-    """The model of a folder on its device, in inference mode. Raises MllmError, or InputError for an unknown dtype."""
+def load_model(folder: Path, *, device: str, dtype: str, adapters: Sequence[Path] = (), merge: bool = True) -> Any:
+    """The model of a folder on its device, in inference mode, with ``adapters`` on it in their order.
+
+    ``merge``: the last adapter's weights are added into the model's, which then runs at its own speed (in float32 the
+    same to rounding; the others always are). Raises MllmError, or InputError for an unknown dtype.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
 
@@ -30,6 +36,9 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
             folder=folder,
             reason=str(error)[:300],
         ) from error
+    for index, adapter in enumerate(adapters):
+        tuned = with_adapter(model, adapter)
+        model = tuned.merge_and_unload() if merge or index < len(adapters) - 1 else tuned
     return model.to(where).eval()
 
 

@@ -10,8 +10,15 @@ from collections.abc import Sequence
 LETTERS = string.ascii_uppercase
 
 
+def are_letters(options: Sequence[str]) -> bool:
+    """Whether the options are A, B, ... themselves: letters of names that the prompt lists."""
+    return bool(options) and tuple(options) == tuple(LETTERS[: len(options)])
+
+
 def lettered_prompt(prompt: str, options: Sequence[str]) -> str:
-    """The prompt with lettered options and the request for one letter."""
+    """The prompt with lettered options and the request for one letter; as it is where it letters them itself."""
+    if are_letters(options):
+        return prompt
     lines = [f"{letter}. {' '.join(option.split())}" for letter, option in zip(LETTERS, options, strict=False)]
     return "\n".join([prompt, "", *lines, "", "Answer with the letter of the best option only."])
 

@@ -3,15 +3,73 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
-from fgvr.errors import MllmError
+from fgvr.errors import FgvrError, MllmError
+from fgvr.mllm import adapters
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _WHOLE = 2 * 2**30
 """Up to this many bytes of weights are hashed whole; beyond, samples (below) stand for the rest."""
 _SAMPLES = 64
 _SAMPLE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model as it lies on disk: a base and the adapters trained on it, innermost first."""
+
+    base: Path
+    adapters: tuple[Path, ...]
+    revision: str
+    """Of base and adapters together."""
+
+
+def model_files(source: str) -> ModelFiles:
+    """Base folder, adapters and revision of a folder (a model, or an adapter on one) or Hub id.
+
+    An adapter's base may itself be an adapter. Raises MllmError as ``model_folder`` does, and when an adapter's base is
+    not the one it was trained on.
+    """
+    stack: list[Path] = []
+    while adapters.is_adapter(folder := Path(source).expanduser()):
+        if len(stack) == adapters.MOST_STACKED:
+            raise MllmError("too many adapters on one another", remedy="Merge some of them.", folder=folder)
+        stack.insert(0, folder)
+        source = adapters.base_of(folder)
+        if source == adapters.FIELDGUIDE:
+            source = str(_embedded())
+    base, revision = model_folder(source)
+    content = digest(base) if stack else ""  # a Hub model's revision also changes with its README
+    for adapter in stack:
+        noted = adapters.base_digest(adapter)
+        if noted is not None and noted != content:
+            remedy = "Restore that base, or train the adapter again."
+            raise MllmError("the adapter was trained on other weights", remedy=remedy, folder=adapter, base=source)
+        revision, content = _on_top(revision, adapter), _on_top(content, adapter)
+    return ModelFiles(base, tuple(stack), revision)
+
+
+def content_digest(files: ModelFiles) -> str:
+    """Digest of all files of base and adapters: the same for a Hub model and its copy in a folder."""
+    content = digest(files.base)
+    for adapter in files.adapters:
+        content = _on_top(content, adapter)
+    return content
+
+
+def _on_top(below: str, adapter: Path) -> str:
+    return hashlib.sha256(f"{below}\0{digest(adapter)}".encode()).hexdigest()[:16]
+
+
+def _embedded() -> Path:
+    from fgvr.fieldguide import weights_folder
+
+    try:
+        return weights_folder("mllm")
+    except FgvrError as error:
+        raise MllmError(error.message, remedy=error.remedy) from error
 
 
 def model_folder(source: str) -> tuple[Path, str]:

@@ -130,6 +130,8 @@ class ReportData:
     """(coverage, risk) points, both in [0, 1], coverage ascending."""
     aurc: float | None = None
     """Area under the risk-coverage curve."""
+    cascade: Sequence[tuple[float, float]] = ()
+    """(share of images the MLLM is asked about, accuracy on left-out memory images), in [0, 1], shares ascending."""
     reliability: Sequence[ReliabilityBin] = ()
     calibration_error: float | None = None
     usage: Sequence[StageUsage] = ()

@@ -233,7 +233,7 @@ def training_charts(data: ReportData) -> list[tuple[str, str, Markup]]:
 
 
 def honesty(data: ReportData) -> list[tuple[str, str, Markup]]:
-    """(title, explanation, chart): risk-coverage and reliability."""
+    """(title, explanation, chart): risk-coverage, the worth of asking, and reliability."""
     found = []
     curve = charts.line_chart(
         data.risk_coverage, "Risk (wrong among the answered) over coverage", height=260, unit=True, percent_x=True
@@ -242,6 +242,12 @@ def honesty(data: ReportData) -> list[tuple[str, str, Markup]]:
         area = f" Area under the curve: {data.aurc:.3f}." if data.aurc is not None and finite(data.aurc) else ""
         words = "Left to right, more images are answered; the height is the share of wrong answers among them."
         found.append(("Risk and coverage", words + area, curve))
+    asked = charts.line_chart(
+        data.cascade, "Accuracy over the share of images asked about", height=260, percent_x=True, unit=True
+    )
+    if asked is not None:
+        words = "Left to right, the MLLM is asked about more of the left-out memory images, those in doubt first; "
+        found.append(("What asking is worth", words + "the height is the share named rightly.", asked))
     bins = charts.reliability_chart([(b.confidence, b.accuracy, b.count) for b in data.reliability])
     if bins is not None:
         error = data.calibration_error

@@ -1,0 +1,172 @@
+"""What is trained and how it is saved: LoRA by peft, or all weights.
+
+An adapter folder holds ``adapter_model.safetensors``, ``adapter_config.json`` (peft reads it too), a model card and
+``fgvr_training.json`` with the digest of the base weights, without which an adapter means nothing. The config is
+written last: a folder without it is no adapter. ``load_mllm("local:FOLDER")`` loads base and adapter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgvr.errors import InputError, MissingExtraError
+from fgvr.fieldguide import weights_folder
+from fgvr.mllm.adapters import CONFIG, FIELDGUIDE, NOTES, WEIGHTS, peft_model
+from fgvr.mllm.weights import content_digest, model_files
+from fgvr.runs import atomic_path, write_json, write_text
+
+if TYPE_CHECKING:
+    from fgvr.mllm.local import LocalMllm
+
+log = logging.getLogger(__name__)
+
+LANGUAGE_LINEAR = r".*\b(language_model|text_model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
+"""The linear layers of the language model's blocks, in LLaVA, Qwen-VL, Idefics2/3 and SmolVLM; nothing of the vision
+tower, connector or output layer. With LLaVA's connector too: ``LANGUAGE_LINEAR + r"|.*projector\\.linear_[12]"``."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank updates W + (alpha / rank) B A of the linear layers whose full name matches ``targets``."""
+
+    rank: int = 8
+    alpha: float = 8.0
+    dropout: float = 0.0
+    targets: str = LANGUAGE_LINEAR
+    """Regular expression on the whole module name."""
+    full: bool = False
+    """Train all weights instead; the rest is then without effect."""
+
+
+def prepare_model(mllm: LocalMllm, lora: Lora, *, seed: int) -> Any:
+    """The model of ``mllm`` made trainable: a ``PeftModel`` around it (A random by ``seed``, B zero), or itself whole.
+
+    The model inside ``mllm`` is changed in place: what ``mllm`` answers from now on is what has been learned, so that
+    it can be asked before, during and after. Trained weights are float32. Raises ``InputError`` when no layer matches.
+    """
+    import torch
+
+    if lora.full:
+        return mllm.model.float().requires_grad_(True)
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise MissingExtraError("peft", extra="train") from error
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = peft_model(mllm.model, config)
+    except ValueError as error:
+        raise InputError(
+            "LoRA cannot be put on this model", remedy="Correct the target expression.", targets=lora.targets,
+            reason=str(error)[:200],
+        ) from error  # fmt: skip
+    return model
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """Names and parameters that are trained."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def save_adapter(
+    model: Any, folder: Path, *, base: str, base_digest: str, facts: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the adapter of a ``PeftModel``; returns ``folder``.
+
+    ``base``, ``base_digest``: of ``base_of``. ``facts``: data counts and settings (JSON-like) for card and notes.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+    notes = {"base": base, "base_digest": base_digest, **(facts or {})}
+    write_json(folder / NOTES, notes)
+    write_text(folder / "README.md", model_card(notes, folder=folder.name))
+    write_json(folder / CONFIG, _config(model, base))
+    return folder
+
+
+def save_full(mllm: LocalMllm, folder: Path, *, source: Path, facts: Mapping[str, Any] | None = None) -> Path:
+    """Write the whole model as an ordinary model folder, processor files copied from ``source`` (the base's folder)."""
+    part = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
+    mllm.model.save_pretrained(part)
+    for path in source.iterdir():
+        if path.suffix in (".json", ".jinja", ".txt", ".model") and not (part / path.name).exists():
+            if path.name.endswith(".index.json"):
+                continue
+            shutil.copyfile(path, part / path.name)
+    write_json(part / NOTES, {"base": str(source), **(facts or {})})
+    write_text(part / "README.md", model_card({"base": str(source), **(facts or {})}, folder=folder.name))
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.rename(folder)
+    return folder
+
+
+def base_of(spec: str) -> tuple[str, str]:
+    """How an adapter names its base, and the digest of the base's files.
+
+    ``spec`` as for ``load_mllm``: ``fieldguide`` stays so (the model of this package, wherever it lies), a folder
+    becomes absolute, a Hub id stays.
+    """
+    source = spec.removeprefix("local:")
+    if source == FIELDGUIDE:
+        return FIELDGUIDE, content_digest(model_files(str(weights_folder("mllm"))))
+    place = Path(source).expanduser()
+    return str(place.resolve()) if place.is_dir() else source, content_digest(model_files(source))
+
+
+def model_card(notes: Mapping[str, Any], *, folder: str) -> str:
+    """README.md of a tuned model: base, data, settings, how to load it."""
+    rows = [f"| {key.replace('_', ' ')} | {_shown(value)} |" for key, value in notes.items()]
+    return "\n".join(
+        [
+            "---",
+            "library_name: peft",
+            "tags: [fgvr, fine-grained, lora]",
+            "---",
+            "",
+            f"# {folder}",
+            "",
+            f"Trained by fgvr on `{notes['base']}`.",
+            "",
+            "```python",
+            "from fgvr.mllm import load_mllm",
+            "",
+            f'mllm = load_mllm("local:{folder}")',
+            "```",
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    return "`" + text.replace("|", "\\|").replace("`", "'").replace("\n", " ") + "`"
+
+
+def _config(model: Any, base: str) -> dict[str, Any]:
+    """adapter_config.json as peft would write it, with the base's name and sorted sets."""
+    settings = model.peft_config["default"].to_dict()
+    plain = {
+        key: sorted(value) if isinstance(value, set) else getattr(value, "value", value)
+        for key, value in settings.items()
+    }
+    return {**plain, "base_model_name_or_path": base, "inference_mode": True}
