@@ -1,4 +1,4 @@
-"""Ways of ranking, the MLLM without retrieval, and RAR without labels, on the embedded world; into docs/results.md.
+"""Ways of ranking, studies of the candidates, and RAR without labels, on the embedded world; into docs/results.md.
 
     python scripts/rar_ranking.py --work build/rar_embedded
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -17,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from near_variants import write_section
 from rar_embedded import lookup
+from rar_without_retrieval import accepted
 from rar_worlds import World, guide_world
 
 from fgvr.encoders import load_encoder
 from fgvr.encoders.base import DualEncoder
 from fgvr.encoders.sentence import load_sentence_encoder
 from fgvr.encoders.zero_shot import text_classifier
-from fgvr.fieldguide.guide import accepted_names, all_species
 from fgvr.memory import Memory
 from fgvr.methods.rar.calibration import LeftOut
 from fgvr.methods.rar.candidates import Candidates
@@ -37,10 +36,7 @@ from fgvr.methods.rar.vocabulary_free import name_by_mllm
 from fgvr.metrics import clustering_accuracy, semantic_accuracy, synonym_accuracy
 from fgvr.mllm import load_mllm
 from fgvr.mllm.base import Mllm
-from fgvr.naming import label_images
-from fgvr.naming.prompts import PAPER_PROMPT
 from fgvr.runs import Ledger
-from fgvr.training import Collator, Lora, TrainingRow, TrainSettings, base_of, prepare_model, save_adapter, train
 from fgvr.types import ImageItem
 
 SHOTS = 4
@@ -53,13 +49,11 @@ WAYS = {
     "letters scored, 4 rotations": RankSettings(ask="letters", permutations=4),
     "names scored (default)": RankSettings(),
 }
-TUNED_SHOTS = (1, 4, 16)
-TUNING = TrainSettings(1e-3, epochs=3, batch_size=16, micro_batch=16)
 UNLABELLED = 3
 
 
 def main() -> None:
-    """Run the three parts, write."""
+    """Run the parts, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
@@ -73,8 +67,6 @@ def main() -> None:
         f"{platform.machine()} CPU, float32.",
         "",
         *ways_of_ranking(world, mllm),
-        "",
-        *without_retrieval(world, options.work),
         "",
         *studies(world),
         "",
@@ -96,24 +88,22 @@ def ways_of_ranking(world: World, mllm: Mllm) -> list[str]:
     alone = (candidates.classes[:, 0] == data.test_labels).mean()
     rows = []
     for way, asked in WAYS.items():
-        started = time.perf_counter()
         ranked = rank(world.test_items, candidates.names(data.names), mllm, settings=asked)
-        seconds = time.perf_counter() - started
-        rows.append(way_row(way, ranked, candidates, data.test_labels, seconds))
+        rows.append(way_row(way, ranked, candidates, data.test_labels))
     return [
         f"### Ways of ranking, {SHOTS} shots",
         "",
         f"The fused retriever's 4 candidates; its own first choice is right in {alone:.1%}, the truth is among them in {held:.1%}.",
         "The MLLM decides alone. *Not as asked*: replies that name something else or nothing (repaired), or nothing usable.",
-        "Batches of 64, one after the other on one machine; tokens an image: read / written or scored.",
+        "Tokens an image: read / written or scored. How fast each is: [benchmarks](benchmarks.md).",
         "",
-        "| way | accuracy, % | repaired, % | unusable, % | calls an image | tokens an image | images a second |",
-        "|---|---|---|---|---|---|---|",
+        "| way | accuracy, % | repaired, % | unusable, % | calls an image | tokens an image |",
+        "|---|---|---|---|---|---|",
         *rows,
     ]
 
 
-def way_row(way: str, ranked: Ranked, candidates: Candidates, truth: np.ndarray, seconds: float) -> str:
+def way_row(way: str, ranked: Ranked, candidates: Candidates, truth: np.ndarray) -> str:
     """One line of the table."""
     count = len(truth)
     first = np.array([row[one.order[0]] for row, one in zip(candidates.classes, ranked.rankings, strict=True)])
@@ -122,68 +112,8 @@ def way_row(way: str, ranked: Ranked, candidates: Candidates, truth: np.ndarray,
     tokens = f"{usage.input_tokens / count:.0f} / {usage.output_tokens / count:.0f}"
     return (
         f"| {way} | {100 * (first == truth).mean():.1f} | {100 * share['repaired']:.1f} | {100 * share['unusable']:.1f} "
-        f"| {usage.calls / count:.0f} | {tokens} | {count / seconds:.0f} |"
+        f"| {usage.calls / count:.0f} | {tokens} |"
     )
-
-
-# --- the MLLM without retrieval ---------------------------------------------------------------------------------------
-
-
-def without_retrieval(world: World, work: Path) -> list[str]:
-    """All names before the MLLM; and the MLLM tuned on the shots, asked as in the paper."""
-    truth = world.data.test_labels
-    scored = (world.test_said.argmax(axis=1) == truth).mean()
-    lines = [
-        "### The MLLM without retrieval",
-        "",
-        "*All names scored*: the likeliest of all names. *Tuned*: LoRA on the shots (question and name, 3 epochs, rank 16),",
-        "then asked for a name in free text; synonyms count. The paper's prompt with all names in it does not fit this",
-        "model's 512 positions.",
-        "",
-        "| | accuracy, % |",
-        "|---|---|",
-        f"| all {len(world.data.names)} names scored, not tuned | {100 * scored:.1f} |",
-        f"| free text, not tuned | {100 * named_right(world, 'fieldguide', work):.1f} |",
-    ]
-    for shots in TUNED_SHOTS:
-        adapter = tuned(world, shots, work)
-        lines.append(
-            f"| free text, tuned on {shots} shots | {100 * named_right(world, f'local:{adapter}', work):.1f} |"
-        )
-    return lines
-
-
-def named_right(world: World, model: str, work: Path) -> float:
-    """Share of test pictures that a model names rightly in free text."""
-    mllm = load_mllm(model, batch_size=64)
-    ledger = Ledger(work / f"named_{mllm.revision}.jsonl", sync=False)
-    said = label_images(world.test_items, mllm, ledger=ledger).named
-    return synonym_accuracy([one.name or "unknown" for one in said], accepted(world))
-
-
-def accepted(world: World) -> list[tuple[str, ...]]:
-    """Accepted names of every test picture."""
-    species = all_species()
-    return [accepted_names(species[label]) for label in world.data.test_labels]
-
-
-def tuned(world: World, shots: int, work: Path) -> Path:
-    """The adapter of the MLLM tuned to name the shots; made once."""
-    folder = work / f"naming_{shots}"
-    if (folder / "adapter" / "adapter_config.json").exists():
-        return folder / "adapter"
-    data = world.data
-    chosen = draw_shots(data.train_labels, shots, seed=0, ids=data.train_ids)
-    items = [world.train_items[row] for row in chosen]
-    answers = [data.names[data.train_labels[row]] for row in chosen]
-    rows = [
-        TrainingRow(item.id, (item.path,), PAPER_PROMPT, answer) for item, answer in zip(items, answers, strict=True)
-    ]
-    mllm = load_mllm("fieldguide", batch_size=64)
-    model = prepare_model(mllm, Lora(rank=16, alpha=16), seed=0)
-    train(model, rows, Collator(mllm), settings=TUNING, folder=folder / "training")
-    base, digest = base_of("fieldguide")
-    return save_adapter(model, folder / "adapter", base=base, base_digest=digest)
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------

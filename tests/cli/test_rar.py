@@ -184,6 +184,25 @@ def test_the_cap_stops_fit_and_predictions_with_code_3_over_restarts(world, halv
     assert len(service.calls) * 0.002001 == pytest.approx(spent_in(Ledger(run / "ranks.jsonl")))
 
 
+def test_an_evaluation_asks_within_its_cap_and_says_so(world, halves, service, prices, tmp_path):
+    run = tmp_path / "run"
+    names = ("--encoder", world.encoder, "--mllm", "openai:m", "--prices", prices)
+    done("fit", "rar", halves[0], "--out", run, *names, *ALWAYS)
+    few = ("evaluate", run, halves[1], "--sentence-encoder", "none", "--resamples", 20, "--prices", prices, "--json")
+    capped = fgvr(*few, "--budget", 0.01)
+    assert capped.exit_code == 3
+    figures = json.loads(capped.stdout)
+    assert figures["n"] == 8
+    assert 0 < len(service.calls) * 0.002 <= 0.01
+    said = next(line for line in figures["protocol"] if "the MLLM was asked" in line)
+    assert "named by retrieval alone (the spending cap stopped the questions)" in said
+    whole = json.loads(done(*few, "--budget", 1).stdout)
+    assert "the MLLM was asked about 8 of 8 images" in whole["protocol"]
+    assert len(service.calls) == 8
+    none = json.loads(done(*few, "--mllm", "none").stdout)
+    assert not [line for line in none["protocol"] if "the MLLM was asked" in line]
+
+
 def test_a_cap_of_nothing_is_the_caps_doing(world, halves, service, prices, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()

@@ -1,7 +1,7 @@
 """RAR fits and predictions that are killed: ``python -m tests.promises.rar_victims FOLDER KILLS SEED``.
 
-As ``killing.py`` (forked children, real SIGKILL), with two scenarios: one runs to its end, one under a spending cap that
-stops it. ``FOLDER/killed.json`` says where the kills landed; judging is left to the test.
+As ``killing.py`` (forked children, real SIGKILL), with two scenarios: one runs to its end, one is stopped by a spending
+cap. ``FOLDER/killed.json`` says where the kills landed; judging is left to the test.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def execute(scenarios: dict[str, Work], root: Path, *, kills: int, seed: int) ->
         folder = root / f"{name}-{number:03d}"
         folder.mkdir()
         landed = []
-        for turn in range(rng.randint(1, 3)):
+        for turn in range(rng.randint(2, 4)):
             stages = [stage for stage in STAGES if stage in seconds[name]]
             stage = stages[(number // len(scenarios) + turn) % len(stages)]
             hit = attempt(scenarios[name], folder, stage=stage, delay=rng.random() * seconds[name][stage])

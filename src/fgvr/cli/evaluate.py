@@ -11,13 +11,13 @@ from fgvr.cli import options as o
 from fgvr.cli.console import note, out, out_json
 from fgvr.cli.fit import read_summary
 from fgvr.cli.inputs import load_sentences
-from fgvr.cli.predict import Encoder, is_rar, recognise_run
+from fgvr.cli.predict import Done, Encoder, Mllm, is_rar, recognise_run
 from fgvr.cli.scoring import Aligned, align, curves, leaked, read_accepted, refuse_leaks, score, support_hashes
 from fgvr.cli.tables import pairs
 
 if TYPE_CHECKING:
     from fgvr.metrics import Evaluation
-    from fgvr.types import ImageItem, Prediction
+    from fgvr.types import ImageItem
 
 
 def evaluate(
@@ -46,6 +46,10 @@ def evaluate(
     ] = False,
     resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap behind the intervals.")] = 1000,
     encoder: Encoder = None,
+    mllm: Mllm = None,
+    budget: o.BudgetCap = None,
+    allow_unpriced: o.AllowUnpriced = False,
+    prices: o.Prices = None,
     device: o.Device = "auto",
     seed: o.Seed = 0,
     json_wanted: o.Json = False,
@@ -53,15 +57,24 @@ def evaluate(
 ) -> None:
     """Score predictions against true names, with intervals.
 
-    A run folder of a fit classifies the images first. Unanswered items are never scored as wrong.
+    A run folder of a fit classifies the images first; a RAR run asks its MLLM, within --budget. Unanswered items are
+    never scored as wrong.
     """
+    from fgvr.mllm import load_prices
     from fgvr.runs import write_json
 
+    asking = {
+        "budget": budget,
+        "allow_unpriced": allow_unpriced,
+        "prices": load_prices(prices) if prices else None,
+    }
     items = _labelled(predictions, images, split)
     source = support if support is not None or not _is_fit(predictions) else predictions
     items, lines = _without_leaks(items, source, allow=allow_leaks, exclude=exclude_support)
     further = read_accepted(accepted) if accepted else None
-    aligned = align(_predictions(predictions, items, encoder, device), items, unknown=unknown)
+    done = _predicted(predictions, items, encoder=encoder, mllm=mllm, device=device, asking=asking)
+    lines = [*lines, *_asked(done)]
+    aligned = align(done.predictions, items, unknown=unknown)
     result = score(
         aligned,
         sentence_encoder=load_sentences(sentence_encoder),
@@ -77,10 +90,12 @@ def evaluate(
         write_json(predictions / "evaluation.json", {**summary, **curves(aligned, result)})
     if json_wanted:
         out_json(summary)
-        return
-    out(pairs(result.rows()))
-    for line in summary["protocol"]:
-        note(f"- {line}")
+    else:
+        out(pairs(result.rows()))
+        for line in summary["protocol"]:
+            note(f"- {line}")
+    if done.stopped == "budget":
+        raise typer.Exit(3)
 
 
 def summarised(
@@ -137,13 +152,31 @@ def _without_leaks(
     return items, [scored]
 
 
-def _predictions(place: Path, items: tuple[ImageItem, ...], encoder: str | None, device: str) -> list[Prediction]:
+def _predicted(
+    place: Path,
+    items: tuple[ImageItem, ...],
+    *,
+    encoder: str | None,
+    mllm: str | None,
+    device: str,
+    asking: dict[str, Any],
+) -> Done:
+    """The predictions of a file, or of a fit that classifies the images now."""
     from fgvr.cli.console import show_set_aside
     from fgvr.data import read_predictions
 
     if _is_fit(place):
         labelled = [item for item in items if item.label is not None] or list(items)
-        done = recognise_run(place, labelled, encoder=encoder, device=device)
+        done = recognise_run(place, labelled, encoder=encoder, mllm=mllm, device=device, asking=asking)
         show_set_aside(done.set_aside)
-        return list(done.predictions)
-    return read_predictions(place / "predictions.jsonl" if place.is_dir() else place)
+        return done
+    return Done(read_predictions(place / "predictions.jsonl" if place.is_dir() else place), ())
+
+
+def _asked(done: Done) -> list[str]:
+    """What the protocol says about an MLLM that was asked now."""
+    if done.usage is None:
+        return []
+    lost = f"; {done.unanswered} of them have no answer and are named by retrieval alone" if done.unanswered else ""
+    stopped = " (the spending cap stopped the questions)" if done.stopped == "budget" else ""
+    return [f"the MLLM was asked about {done.asked} of {len(done.predictions)} images{lost}{stopped}"]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[Path, typer.Argument(help="Run folder of a finished fit, or a saved classifier.", show_default=False)]
 Encoder = Annotated[str | None, typer.Option("--encoder", help="Where the encoder lies, if it was moved.")]
+Mllm = Annotated[
+    str | None, typer.Option("--mllm", help="RAR: where the MLLM lies, if not where the fit said; none asks none.")
+]
 
 
 def predict(
@@ -36,10 +39,7 @@ def predict(
     split: o.Split = None,
     limit: o.Limit = None,
     encoder: Encoder = None,
-    mllm: Annotated[
-        str | None,
-        typer.Option("--mllm", help="RAR: where the MLLM lies, if not where the fit said; none asks none."),
-    ] = None,
+    mllm: Mllm = None,
     budget: o.BudgetCap = None,
     allow_unpriced: o.AllowUnpriced = False,
     prices: o.Prices = None,
@@ -147,9 +147,10 @@ def is_rar(run: Path) -> bool:
     if (run / "rar.json").exists():
         return True
     try:
-        return bool(read_manifest(run)["settings"].get("method") == "rar")
+        settings = read_manifest(run)["settings"]
     except RunError:
         return False
+    return isinstance(settings, dict) and settings.get("method") == "rar"
 
 
 def predict_near(

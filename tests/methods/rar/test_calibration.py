@@ -99,7 +99,7 @@ def test_one_image_a_class_is_judged_with_the_truth_in_the_set() -> None:
 
 
 def test_a_class_or_two_with_more_images_do_not_decide_for_all() -> None:
-    """Three images with others left are too few to learn from, all of them are enough; three alone are what there is."""
+    """Three images with others left are too few to learn from, all are enough; where not, three are what there is."""
     assert leave_out(memory_of([3] + [1] * LEAST), PLAIN, most=100).basis == "truth in set"
     assert leave_out(memory_of([3, 1, 1]), PLAIN, most=100).basis == "leave-one-out"
     enough = leave_out(memory_of([LEAST] + [1] * LEAST), PLAIN, most=100)

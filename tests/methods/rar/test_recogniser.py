@@ -102,6 +102,15 @@ def test_unknown_by_probability_or_by_strangeness_keeps_its_best_name() -> None:
     assert [one.top[0][0] for one in found] == [NAMES[2], NAMES[3], NAMES[1]]
 
 
+def test_no_image_of_a_class_known_by_name_is_too_strange_for_it() -> None:
+    one = recogniser()
+    one.memory.add("text", ["Named Only"], np.eye(1, DIM, dtype=np.float32))
+    rows = candidates([[5, 0], [0, 5]], [[0.5, 0.3], [0.5, 0.3]])
+    found = one.predictions(rows, ["a", "b"], strange=np.array([True, True]))
+    assert [prediction.name for prediction in found] == ["Named Only", "unknown"]
+    assert one.predictions(rows.rows(np.arange(0)), [], strange=np.zeros(0, dtype=bool)) == []
+
+
 def test_a_class_that_fills_several_slots_is_one_class() -> None:
     """As the released code retrieves: its probability is not counted twice, the MLLM's word for it adds up."""
     twice = Candidates(np.array([[2, 2, 0]]), np.log([[0.6, 0.6, 0.3]]))

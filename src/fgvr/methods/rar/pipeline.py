@@ -11,7 +11,8 @@ Liuziyu77/RAR. Deviations and choices, numbered; the first alternative is the de
 5. *Ranking.* The paper has the MLLM write a sorted list. Here the candidates are scored in one pass; writing, with the
    paper's prompt, is ``RankSettings(mode="generate")``; see ``rank.py`` and ``parse.py``.
 6. *Decision.* In the paper the MLLM decides alone, which costs up to 24 points where it does not know the names. Here
-   its word has a weight, learned on images of the memory left out of it, and zero where it does not help; ``fuse.py``.
+   its word has a weight, learned on images left out of the memory, and none where it does not help; ``fuse.py``,
+   ``worth.py``.
 7. *Calls.* The paper asks about every image. Here only where retrieval is in doubt; ``cascade.py``.
 8. *Probabilities and "unknown".* Not in the paper; see ``rules.py``.
 """

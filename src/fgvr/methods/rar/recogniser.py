@@ -126,12 +126,17 @@ class Recogniser:
         strange: np.ndarray | None = None,
         top_k: int = 5,
     ) -> list[Prediction]:
-        """One prediction a row. ``strange``: (Q,) bool, unlike the collection. Ties go to the better retrieved."""
+        """One prediction a row. Ties go to the better retrieved.
+
+        ``strange``: (Q,) bool, unlike every memory image; says nothing against a class known by its name alone.
+        """
         named = (candidates.classes >= 0) & ~self._repeated(candidates)
         chances = np.where(named, self.probabilities(candidates, said), -1.0)
         order = np.argsort(-chances, axis=1, kind="stable")[:, : max(1, top_k)]
         unknown = chances.max(axis=1) < self.rules.probability_floor
-        unknown |= strange if strange is not None else False
+        if strange is not None and len(candidates):
+            best = np.take_along_axis(candidates.classes, order[:, :1], axis=1)[:, 0]
+            unknown |= strange & (self.memory.counts("image") > 0)[best]
         found = []
         for row, item in enumerate(item_ids):
             kept = [j for j in order[row] if named[row, j]]

@@ -24,7 +24,7 @@ from fgvr.methods.rar.fuse import Weight, agreement_weight, fit_weight, position
 from fgvr.methods.rar.fuse_numerics import log_softmax
 
 PRIOR = 0.25
-"""Images the mean over all classes counts as: one image that goes wholly wrong is enough to be found out (k up to 5)."""
+"""Images the mean over all classes counts as: one that goes wholly wrong is enough to be found out (k up to 5)."""
 
 
 @dataclass(frozen=True)
