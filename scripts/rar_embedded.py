@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from near_variants import interval, write_section
 from rar_without_retrieval import named_right, tuned
-from rar_worlds import POOL, TEST, World, guide_world, withheld_part
+from rar_worlds import POOL, TEST, World, guide_world, renamed, with_scores, withheld_part
 
 from fgvr.encoders import load_encoder
+from fgvr.fieldguide.guide import all_species
+from fgvr.fieldguide.training.texts import withheld
 from fgvr.memory import Memory
 from fgvr.methods.rar.calibration import LeftOut
 from fgvr.methods.rar.cascade import margins, points
@@ -42,8 +44,6 @@ SHOWN = (
     ALONE,
     DESCRIBED,
     DECIDES,
-    ALWAYS,
-    OURS,
 )
 MEANING = {
     DESCRIBED: "RAR as the paper has it: nearest classes, the MLLM decides alone",
@@ -65,6 +65,8 @@ class Drawn:
     """(T,) bool, right by retrieval."""
     fused: np.ndarray
     """(T,) bool, right by retrieval and MLLM on every picture."""
+    ranked: np.ndarray
+    """(T,) bool, right by the MLLM's first choice among the candidates."""
     decided: np.ndarray
     """(T,) bool, right with the cascade."""
     margin: np.ndarray
@@ -80,12 +82,17 @@ def main() -> None:
     options = parser.parse_args()
     encoder, mllm = load_encoder("fieldguide"), load_mllm("fieldguide", batch_size=16)
     guide = guide_world(options.work, encoder, mllm)
+    invented = renamed(guide, encoder, every=3)
     worlds = {
         "the guide's names": guide,
         "only species the MLLM was never shown": withheld_part(guide),
-        "invented names": guide_world(options.work, encoder, mllm, invented=True),
+        "invented names": with_scores(invented, needed_names(invented), mllm, options.work),
     }
-    found = {name: {shots: one_setting(world, shots) for shots in SHOTS} for name, world in worlds.items()}
+    found = {
+        name: {shots: [default(world, shots, draw) for draw in range(DRAWS)] for shots in SHOTS}
+        for name, world in worlds.items()
+    }
+    compared = {shots: baselines(guide, shots) for shots in SHOTS}
     alone = {
         "MLLM without retrieval: all names scored": [
             float((guide.test_said.argmax(axis=1) == guide.data.test_labels).mean())
@@ -95,23 +102,26 @@ def main() -> None:
             named_right(guide, f"local:{tuned(guide, shots, options.work)}", options.work) for shots in SHOTS
         ],
     }
-    write_section(options.out, "rar-embedded", report(worlds, found, alone))
+    write_section(options.out, "rar-embedded", report(guide, compared, found, alone))
 
 
-def one_setting(world: World, shots: int) -> tuple[Draws, list[Drawn]]:
-    """Every method on every draw of so many shots."""
+def baselines(world: World, shots: int) -> Draws:
+    """What the default is compared with, on every draw of so many shots."""
     accuracies: dict[str, list[float]] = {}
-    drawn = []
     opinion = SecondOpinion(lookup(world.test_said, world.data.names), direct=False)
     for draw in range(DRAWS):
         for row in few_shot(world.data, shots=[shots], draws=1, seed=draw, opinion=opinion):
             accuracies.setdefault(row["method"], []).append(row["accuracy"])
-        one = default(world, shots, draw)
-        drawn.append(one)
-        accuracies.setdefault(OURS, []).append(float(one.decided.mean()))
-        accuracies.setdefault(ALWAYS, []).append(float(one.fused.mean()))
-        accuracies.setdefault("retrieved", []).append(float(one.retrieved.mean()))
-    return accuracies, drawn
+    return accuracies
+
+
+def needed_names(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """Which names of which picture the runs below will look up: (N, C) and (T, C) bool. Retrieval alone decides that."""
+    needed = np.zeros(world.train_said.shape, dtype=bool), np.zeros(world.test_said.shape, dtype=bool)
+    for shots in SHOTS:
+        for draw in range(DRAWS):
+            default(world, shots, draw, needed=needed)
+    return needed
 
 
 def lookup(said: np.ndarray, names: Sequence[str]) -> Ranker:
@@ -128,8 +138,8 @@ def lookup(said: np.ndarray, names: Sequence[str]) -> Ranker:
     return ranker
 
 
-def default(world: World, shots: int, draw: int) -> Drawn:
-    """The library's own pipeline with its defaults, on one draw."""
+def default(world: World, shots: int, draw: int, *, needed: tuple[np.ndarray, np.ndarray] | None = None) -> Drawn:
+    """The library's own pipeline with its defaults, on one draw; ``needed`` notes what is looked up."""
     data = world.data
     chosen = draw_shots(data.train_labels, shots, seed=draw, ids=data.train_ids)
     memory = Memory.create("embedded", "embedded", data.train.shape[1], data.logit_scale)
@@ -143,11 +153,21 @@ def default(world: World, shots: int, draw: int) -> Drawn:
 
     def ask(out: LeftOut) -> np.ndarray:
         rows = np.array([row_of[sha256] for sha256 in out.hashes])
+        if needed is not None:
+            note_needed(needed[0], rows, order, out.candidates.classes)
         return scores_of(world.train_said[rows], order, out.candidates.classes)
 
     settings = with_k(RarSettings(), None, np.asarray(memory.images.labels))
     recogniser = learn(memory, settings, ask=ask, mllm="embedded", seed=draw)
+    if needed is not None:
+        note_needed(needed[1], np.arange(len(data.test)), order, recogniser.candidates(data.test).classes)
     return outcome(recogniser, world, order)
+
+
+def note_needed(needed: np.ndarray, rows: np.ndarray, order: np.ndarray, classes: np.ndarray) -> None:
+    """Mark the candidates (Q, k) of ``rows``."""
+    at, slot = np.nonzero(classes >= 0)
+    needed[rows[at], order[classes[at, slot]]] = True
 
 
 def outcome(recogniser: Recogniser, world: World, order: np.ndarray) -> Drawn:
@@ -157,17 +177,18 @@ def outcome(recogniser: Recogniser, world: World, order: np.ndarray) -> Drawn:
     asks = recogniser.asks(candidates)
     truth = world.data.test_labels
 
-    def right(heard: np.ndarray | None) -> np.ndarray:
-        best = recogniser.probabilities(candidates, heard).argmax(axis=1)
+    def right(scores: np.ndarray) -> np.ndarray:
+        best = scores.argmax(axis=1)
         return order[np.take_along_axis(candidates.classes, best[:, None], axis=1)[:, 0]] == truth
 
     heard = np.where(asks[:, None], said, np.nan)
     return Drawn(
         asked=float(asks.mean()),
         weight=recogniser.rules.weight,
-        retrieved=right(None),
-        fused=right(said),
-        decided=right(heard),
+        retrieved=right(recogniser.probabilities(candidates)),
+        fused=right(recogniser.probabilities(candidates, said)),
+        ranked=right(said),
+        decided=right(recogniser.probabilities(candidates, heard)),
         margin=margins(candidates.log_probs),
         threshold=recogniser.rules.margin,
     )
@@ -183,13 +204,13 @@ def scores_of(said: np.ndarray, order: np.ndarray, classes: np.ndarray) -> np.nd
 
 
 def report(
-    worlds: Mapping[str, World],
-    found: Mapping[str, Mapping[int, tuple[Draws, list[Drawn]]]],
+    guide: World,
+    compared: Mapping[int, Draws],
+    found: Mapping[str, Mapping[int, Sequence[Drawn]]],
     alone: Mapping[str, Sequence[float]],
 ) -> list[str]:
     """The section as Markdown lines. ``alone``: accuracy without retrieval, by shots."""
-    guide = next(iter(found))
-    data = worlds[guide].data
+    data, ours = guide.data, next(iter(found.values()))
     return [
         "## RAR on the embedded world",
         "",
@@ -197,55 +218,79 @@ def report(
         f"{len(data.test)} test pictures ({TEST} a",
         "species), none of them used for training or for any setting. k = 5, and 4 with four shots. Encoder and MLLM",
         "`fieldguide`; candidates are scored by the log-probability of their names after the naming question. Top-1 accuracy",
-        "in per cent, mean ± half of the 95 % t interval over draws. The tuned MLLM (rank 16, 3 epochs, draw 0 only) answers the",
-        "naming question in its own words, synonyms count; the paper's prompt with all names in it does not fit this model's",
-        "512 positions, so all names are scored instead.",
+        "in per cent, mean ± half of the 95 % t interval over draws. The tuned MLLM (rank 16, 3 epochs, draw 0 only) answers",
+        "the naming question in its own words, synonyms count; the paper's prompt with all names in it does not fit this",
+        "model's 512 positions, so all names are scored instead.",
         f"`scripts/rar_embedded.py`, {date.today()}, {platform.machine()} CPU, float32.",
         "",
         f"| shots a class | {' | '.join(map(str, SHOTS))} |",
         "|---|" + "---|" * len(SHOTS),
-        *[f"| {method} | {' | '.join(f'{100 * value:.1f}' for value in values)} |" for method, values in alone.items()],
-        *[row(method, found[guide]) for method in SHOWN],
-        "| share of pictures asked about, default | "
-        + " | ".join(interval(one.asked for one in found[guide][shots][1]) for shots in SHOTS)
-        + " |",
+        *[line(method, [f"{100 * value:.1f}" for value in values]) for method, values in alone.items()],
+        *[line(MEANING.get(method, method), [interval(compared[s][method]) for s in SHOTS]) for method in SHOWN],
+        line(ALWAYS, [interval(one.fused.mean() for one in ours[s]) for s in SHOTS]),
+        line(OURS, [interval(one.decided.mean() for one in ours[s]) for s in SHOTS]),
+        line("share of pictures asked about, default", [interval(one.asked for one in ours[s]) for s in SHOTS]),
         "",
         *never_taught(found),
         "",
-        *cascade(found[guide][4][1]),
+        *cascade(ours[4]),
     ]
 
 
-def row(method: str, by_shots: Mapping[int, tuple[Draws, list[Drawn]]]) -> str:
-    """One method over the shots."""
-    cells = [interval(by_shots[shots][0][method]) for shots in SHOTS]
-    return f"| {MEANING.get(method, method)} | {' | '.join(cells)} |"
+def line(head: str, cells: Sequence[str]) -> str:
+    """One row of a table."""
+    return f"| {head} | {' | '.join(cells)} |"
 
 
-def never_taught(found: Mapping[str, Mapping[int, tuple[Draws, list[Drawn]]]]) -> list[str]:
+def never_taught(found: Mapping[str, Mapping[int, Sequence[Drawn]]]) -> list[str]:
     """What ranking does to retrieval, by what the MLLM knows: differences in points, paired over draws."""
     lines = [
         "### Names the MLLM was never taught",
         "",
         "Accuracy minus that of the same retrieval alone, in points, paired over draws. *Deciding alone*: the MLLM's first",
-        "choice among the candidates is the answer, as in the paper. The weight of the default is learned on the shots.",
+        "choice among the candidates is the answer, as in the paper. The second pair of rows looks only at the test pictures of",
+        "the species that were withheld from the MLLM, in the memory of all; the third keeps only these species; in the fourth",
+        "every species has a made-up name (a third of the test pictures).",
         "",
-        f"| names | way | {' | '.join(map(str, SHOTS))} |",
+        line("names", ["way", *map(str, SHOTS)]),
         "|---|---|" + "---|" * len(SHOTS),
     ]
+    guide = next(iter(found))
     for world, by_shots in found.items():
-        for method, words in ((DECIDES, "deciding alone"), (OURS, "default")):
-            cells = [interval(difference(by_shots[shots][0], method)) for shots in SHOTS]
-            lines.append(f"| {world} | {words} | {' | '.join(cells)} |")
-        weights = [f"{np.mean([one.weight for one in by_shots[shots][1]]):.2f}" for shots in SHOTS]
-        lines.append(f"| {world} | weight learned (mean) | {' | '.join(weights)} |")
+        lines += gains(world, by_shots)
+        if world == guide:
+            lines += gains("of these, species withheld from the MLLM", by_shots, only=withheld_rows())
+    for world, by_shots in found.items():
+        weights = [f"{np.mean([one.weight for one in by_shots[shots]]):.2f}" for shots in SHOTS]
+        lines.append(line(world, ["weight learned (mean)", *weights]))
     return lines
 
 
-def difference(draws: Draws, method: str) -> list[float]:
-    """Method minus retrieval alone, draw by draw."""
-    base = draws["retrieved"] if method == OURS else draws[ALONE]
-    return [one - other for one, other in zip(draws[method], base, strict=True)]
+def gains(world: str, by_shots: Mapping[int, Sequence[Drawn]], *, only: np.ndarray | None = None) -> list[str]:
+    """Two rows: the MLLM deciding alone, and the default, against retrieval alone."""
+    rows = slice(None) if only is None else only
+    ways = (("deciding alone", "ranked"), ("default", "decided"))
+    return [
+        line(
+            world,
+            [
+                words,
+                *(
+                    interval(
+                        float(getattr(one, way)[rows].mean() - one.retrieved[rows].mean()) for one in by_shots[shots]
+                    )
+                    for shots in SHOTS
+                ),
+            ],
+        )
+        for words, way in ways
+    ]
+
+
+def withheld_rows() -> np.ndarray:
+    """(T,) bool, test pictures of species the MLLM was never shown."""
+    unknown = {one.key for one in withheld()}
+    return np.array([one.key in unknown for one in all_species() for _ in range(TEST)])
 
 
 def cascade(drawn: Sequence[Drawn]) -> list[str]:

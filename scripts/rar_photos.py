@@ -75,10 +75,10 @@ def main() -> None:
         ("pets37", HALVED, (1, 2, 4, WHOLE), pets(photos)),
     ):
         data = embedded(*splits, encoder, options.work)
-        lines += ["", f"#### {title}", "", *shot_tables(data, note, shots)]
+        lines += ["", f"### {title}", "", *shot_tables(data, note, shots)]
         print("\n".join(lines), flush=True)
     lines += clip_section(options.shared / "data" / "vectors" / "clip_vitb16_support")
-    write_section(options.out, "rar photos", lines)
+    write_section(options.out, "rar-photos", lines)
     print("\n".join(lines))
 
 
@@ -92,7 +92,7 @@ HALVED = (
 def header() -> list[str]:
     """What holds for every table."""
     return [
-        "### Retrieval on real photographs",
+        "## RAR on real photographs: retrieval",
         "",
         "Encoder: `photo_dual_encoder` (MobileNetV2 + MiniLM; **not CLIP**, its text side knows few of these names). No",
         f"MLLM. Accuracy in per cent, mean and 95 % t interval over {DRAWS} nested draws of shots from seed {SEED}; a class",
@@ -210,7 +210,7 @@ def clip_section(folder: Path) -> list[str]:
     )
     lines = [
         "",
-        "#### Real CLIP ViT-B/16 vectors",
+        "### Real CLIP ViT-B/16 vectors",
         "",
         "The memories of the released code: three images a class, each asked without itself (leave-one-out, exact search,",
         "images only; no text vectors of this encoder are at hand). `max`, `mean`, `softmax-sum`: top-1 / 2 / 3 / 5 of",

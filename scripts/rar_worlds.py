@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +40,15 @@ class World:
     test_items: tuple[ImageItem, ...]
 
 
-def guide_world(work: Path, encoder: DualEncoder, mllm: Mllm, *, invented: bool = False) -> World:
-    """Every species of the guide under its own name, or under an invented one that no model was taught."""
+def guide_world(work: Path, encoder: DualEncoder, mllm: Mllm) -> World:
+    """Every species of the guide under its own name."""
     keys = [one.key for one in all_species()]
-    names = invented_names(len(keys)) if invented else [by_key(key).name for key in keys]
+    names = [by_key(key).name for key in keys]
     sides = [draw(work / "pool", POOL_SEED, POOL), draw(work / "test", TEST_SEED, TEST)]
     tables = [FeatureStore(work / "features").features(items, encoder) for items in sides]
     labels = [np.array([keys.index(str(item.label)) for item in table.items]) for table in tables]
-    kind = "invented" if invented else "guide"
     said = [
-        name_scores(table.items, names, mllm, work / f"said_{kind}_{side}")
+        name_scores(table.items, names, mllm, work / f"said_guide_{side}")
         for table, side in zip(tables, ("pool", "test"), strict=True)
     ]
     data = FewShotData(
@@ -64,6 +63,27 @@ def guide_world(work: Path, encoder: DualEncoder, mllm: Mllm, *, invented: bool 
         tables[0].hashes,
     )
     return World(data, said[0], said[1], tables[0].items, tables[1].items)
+
+
+def renamed(guide: World, encoder: DualEncoder, *, every: int) -> World:
+    """The same pictures (``every`` n-th of the test) under invented names; nothing is known yet about what is said."""
+    names = invented_names(len(guide.data.names))
+    data = replace(
+        guide.data,
+        names=tuple(names),
+        test=guide.data.test[::every],
+        test_labels=guide.data.test_labels[::every],
+        texts=text_classifier(encoder, names),
+    )
+    nothing = [np.full((count, len(names)), np.nan, np.float32) for count in (len(data.train), len(data.test))]
+    return World(data, nothing[0], nothing[1], guide.train_items, guide.test_items[::every])
+
+
+def with_scores(world: World, needed: tuple[np.ndarray, np.ndarray], mllm: Mllm, work: Path) -> World:
+    """The world with the MLLM's word about the ``needed`` names of each picture, (N, C) and (T, C) bool; NaN elsewhere."""
+    train = name_scores(world.train_items, world.data.names, mllm, work / "said_invented_pool", needed=needed[0])
+    test = name_scores(world.test_items, world.data.names, mllm, work / "said_invented_test", needed=needed[1])
+    return replace(world, train_said=train, test_said=test)
 
 
 def withheld_part(world: World) -> World:
@@ -99,19 +119,34 @@ def invented_names(count: int) -> list[str]:
     return list(found)
 
 
-def name_scores(items: Sequence[ImageItem], names: Sequence[str], mllm: Mllm, folder: Path) -> np.ndarray:
-    """(N, C) log-probability of every name as the answer to the naming question, normalised over the names."""
+def name_scores(
+    items: Sequence[ImageItem], names: Sequence[str], mllm: Mllm, folder: Path, *, needed: np.ndarray | None = None
+) -> np.ndarray:
+    """(N, C) log-probability of names as the answer to the naming question, normalised over those asked about.
+
+    ``needed``: (N, C) bool, which names of which picture; NaN elsewhere. All by default.
+    """
+    wanted = np.ones((len(items), len(names)), dtype=bool) if needed is None else needed
     rows = []
     for start in range(0, len(items), CHUNK):
+        part = slice(start, start + CHUNK)
         file = folder / f"{start:06d}.safetensors"
         if not file.exists():
-            part = items[start : start + CHUNK]
-            requests = [Request(item.id, NAMING_QUESTION, (item.path,), options=tuple(names)) for item in part]
-            replies = [
-                reply
-                for at in range(0, len(requests), mllm.batch_size)
-                for reply in mllm.answer(requests[at : at + mllm.batch_size])
-            ]
-            save_arrays(file, {"said": np.array([reply.option_logprobs for reply in replies], dtype=np.float32)})
+            save_arrays(file, {"said": _scored(items[part], names, mllm, wanted[part])})
         rows.append(load_arrays(file)[0]["said"])
     return np.concatenate(rows)
+
+
+def _scored(items: Sequence[ImageItem], names: Sequence[str], mllm: Mllm, wanted: np.ndarray) -> np.ndarray:
+    requests = [
+        Request(item.id, NAMING_QUESTION, (item.path,), options=tuple(names[column] for column in np.flatnonzero(row)))
+        for item, row in zip(items, wanted, strict=True)
+        if row.any()
+    ]
+    said = np.full(wanted.shape, np.nan, dtype=np.float32)
+    rows = iter(np.flatnonzero(wanted.any(axis=1)))
+    for at in range(0, len(requests), mllm.batch_size):
+        for reply in mllm.answer(requests[at : at + mllm.batch_size]):
+            row = next(rows)
+            said[row, wanted[row]] = reply.option_logprobs
+    return said

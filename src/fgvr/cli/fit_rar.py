@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgvr.cli import options as o
-from fgvr.cli.console import Progress, note, out, out_json, printable, show_set_aside, tally
+from fgvr.cli.console import Progress, note, printable
 from fgvr.cli.fit import read_summary
+from fgvr.cli.fit_rar_shown import finish, show_plan, summary_of
 from fgvr.cli.inputs import first_items, load_dual_encoder, load_model, start_afresh
-from fgvr.cli.label import stop_reason
-from fgvr.cli.tables import count, money, pairs, percent
 from fgvr.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
@@ -97,7 +96,16 @@ def rar(
     further = read_names(names) if names else ()
     model = None if mllm is None else load_model(mllm, device=device)
     if dry_run:
-        _show_plan(found, further, model, settings, name_by_mllm=name_by_mllm, json_wanted=json_wanted)
+        show_plan(
+            found,
+            further,
+            model,
+            settings,
+            name_by_mllm=name_by_mllm,
+            json_wanted=json_wanted,
+            prices=load_prices(prices) if prices else None,
+            concurrency=concurrency,
+        )
         return
     if force and (aside := start_afresh(out_folder)):
         note(f"the old run was moved to {printable(aside)}")
@@ -121,7 +129,7 @@ def rar(
         summary = run_fit(
             estimator, found, names=further, name_by_mllm=name_by_mllm, source=images, mllm=mllm, dtype=dtype
         )
-    _finish(summary, json_wanted=json_wanted)
+    finish(summary, json_wanted=json_wanted)
 
 
 def rar_settings(
@@ -203,14 +211,14 @@ def run_fit(
     except InputError as error:
         _explain_cap(estimator, error)
         raise
-    summary = _summary(estimator, source=source, mllm=mllm, dtype=dtype)
+    summary = summary_of(estimator, source=source, mllm=mllm, dtype=dtype)
     write_json(estimator.out / "summary.json", summary)
     return summary
 
 
 def _explain_cap(estimator: RAR, error: InputError) -> None:
     """Photographs without a name because the cap allowed no call are the cap's doing, not the input's."""
-    from fgvr.methods.rar.estimator import LEDGER
+    from fgvr.methods.rar.record import LEDGER
     from fgvr.runs import Ledger
 
     assert estimator.out is not None
@@ -219,113 +227,3 @@ def _explain_cap(estimator: RAR, error: InputError) -> None:
         raise BudgetError(
             "the spending cap does not allow a single call", remedy="Raise --budget.", budget=estimator.budget
         ) from error
-
-
-def _summary(estimator: RAR, *, source: str | None, mllm: str | None, dtype: str) -> dict[str, Any]:
-    fit = estimator.last_fit
-    assert fit is not None
-    memory, rules = fit.recogniser.memory, fit.recogniser.rules
-    place = None if mllm is None else str(Path(mllm).resolve()) if Path(mllm).is_dir() else mllm
-    return {
-        "run": str(estimator.out),
-        "method": "rar",
-        "images": None if source is None else str(Path(source).expanduser().absolute()),
-        "classes": len(memory.names),
-        "memory_images": len(memory.images),
-        "memory_texts": len(memory.texts),
-        "set_aside": tally(fit.set_aside),
-        "set_aside_items": [asdict(aside) for aside in fit.set_aside],
-        "k": fit.recogniser.retrieval.k,
-        "rules": rules.to_dict(),
-        "asked": fit.asked,
-        "unanswered": fit.unanswered,
-        "stopped": fit.stopped,
-        "reused": fit.reused,
-        "usage": asdict(fit.usage),
-        "encoder": {"name": memory.encoder, "dtype": dtype, "fingerprint": memory.fingerprint},
-        "mllm": place,
-        "seed": estimator.seed,
-        "was_finished": False,
-    }
-
-
-def _show_plan(
-    found: Items | None,
-    names: tuple[str, ...],
-    model: Any,
-    settings: RarSettings,
-    *,
-    name_by_mllm: bool,
-    json_wanted: bool,
-) -> None:
-    """``--dry-run``: what would be kept and asked at most. Asks nothing, writes nothing."""
-    from fgvr.methods.rar.pipeline import to_ask
-
-    images = 0 if found is None else len(found.items)
-    labels = set() if found is None else {item.label for item in found.items if item.label}
-    calls = 0
-    if model is not None:
-        turns = 1 if settings.ranking.ask == "names" and model.local else settings.ranking.permutations
-        calls = min(images, to_ask(settings, free=model.local)) * turns
-        calls += images if name_by_mllm else 0
-    plan = {"dry_run": True, "images": images, "classes": len(labels | set(names)), "calls_at_most": calls}
-    if json_wanted:
-        out_json(plan)
-    else:
-        out(pairs([(key.replace("_", " "), str(value)) for key, value in plan.items() if key != "dry_run"]))
-
-
-def _finish(summary: dict[str, Any], *, json_wanted: bool) -> None:
-    """Report page, summary, exit code."""
-    from fgvr.cli.report import write_page
-    from fgvr.types import SetAside
-
-    page = write_page(Path(summary["run"]))
-    show_set_aside(SetAside(**aside) for aside in summary["set_aside_items"])
-    if json_wanted:
-        out_json({**summary, "report": str(page)})
-    else:
-        note(_shown(summary))
-        out(str(page))
-    if summary["stopped"] == "budget":
-        raise typer.Exit(3)
-
-
-def _shown(summary: dict[str, Any]) -> str:
-    usage, rules = summary["usage"], summary["rules"]
-    done = "was finished already" if summary["was_finished"] else "done"
-    rows = [
-        ("fit", f"{done}: {printable(summary['run'])}"),
-        ("memory", f"{count(summary['classes'])} classes, {count(summary['memory_images'])} images"),
-        ("candidates", str(summary["k"])),
-    ]
-    if summary["mllm"] is not None:
-        rows += [
-            ("MLLM's weight", f"{rules['weight']:.2f} ({rules['weight_from']}, {summary['asked']} images asked)"),
-            ("asked", _when(rules)),
-            ("calls now", f"{count(usage['calls'])} (and {count(summary['reused'])} answers known before)"),
-            ("cost now", money(usage["cost"])),
-        ]
-        if summary["unanswered"]:
-            rows.append(("no answer", f"about {summary['unanswered']} images; --retry-failed asks again"))
-        if (cascade := rules["study"].get("cascade")) is not None:
-            rows.append(
-                (
-                    "left-out images right",
-                    f"{percent(cascade['never'])} by retrieval alone, {percent(cascade['always'])} asking about all",
-                )
-            )
-    if summary["stopped"]:
-        rows.append(("stopped", stop_reason(summary["stopped"])))
-    rows.append(("next", f"fgvr predict {printable(summary['run'])} NEW_IMAGES"))
-    return pairs(rows)
-
-
-def _when(rules: dict[str, Any]) -> str:
-    if rules["asking"] == "never" or rules["weight"] == 0:
-        return "never: it does not help here" if rules["weight_from"] != "none" else "never"
-    if rules["asking"] == "always":
-        return "about every image"
-    chosen = rules["study"].get("cascade", {}).get("chosen")
-    about = "" if chosen is None else f", {percent(chosen['calls'])} of images like these"
-    return f"where p1 - p2 < {rules['margin']:.2f}{about}"

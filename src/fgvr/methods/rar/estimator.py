@@ -5,51 +5,29 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fgvr.data import Items, Source, as_items
+from fgvr.data import Source, as_items
 from fgvr.encoders import FeatureStore, FeatureTable
 from fgvr.encoders.base import DualEncoder
 from fgvr.errors import InputError
-from fgvr.methods.rar.asking import Asker, Said
-from fgvr.methods.rar.calibration import LeftOut
-from fgvr.methods.rar.pipeline import RarSettings, build_memory, learn, with_k
+from fgvr.methods.rar.asking import Asker
+from fgvr.methods.rar.fitting import fitted, identity, named_table
+from fgvr.methods.rar.pipeline import RarSettings
 from fgvr.methods.rar.recogniser import Recogniser
-from fgvr.methods.rar.record import Fit, check_memory, write_fit
-from fgvr.methods.rar.vocabulary_free import name_by_mllm as ask_for_names
+from fgvr.methods.rar.record import LEDGER, Fit, Recognised, check_memory, locked_ledger, write_fit
 from fgvr.mllm import Budget, ResponseCache, load_mllm, spent_in
 from fgvr.mllm.base import Mllm
 from fgvr.naming import Labelled
 from fgvr.runs import Ledger, RunFolder, settings_digest
-from fgvr.runs.lock import FolderLock
-from fgvr.types import ImageItem, Prediction, SetAside, Usage
+from fgvr.types import ImageItem, Prediction, SetAside
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages are features, label, rank."""
-
-LEDGER = "ranks"
-"""Every question of a run, of fit and predictions alike: nothing asked before is asked, or paid for, again."""
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What ``predict`` found, and what it took."""
-
-    predictions: tuple[Prediction, ...]
-    set_aside: tuple[SetAside, ...]
-    asked: int = 0
-    """Images the MLLM was to be asked about (answers known before included)."""
-    unanswered: int = 0
-    """Of these, without a usable answer: retrieval alone named them."""
-    stopped: str | None = None
-    """``budget`` or ``deadline`` when not all could be asked."""
-    reused: int = 0
-    usage: Usage = field(default_factory=Usage)
 
 
 class RAR:
@@ -262,81 +240,35 @@ class RAR:
         aside: Sequence[SetAside],
         answers: Labelled | None,
     ) -> Fit:
-        """Memory, calibration, rules. ``answers``: of the MLLM that named the photographs."""
-        kept = np.array([row for row, item in enumerate(table.items) if item.label is not None], dtype=np.int64)
-        if not len(kept) and not names:
-            remedy = (
-                "Sort them into one folder per class (two or more, no photograph beside them), "
-                "or give a manifest with labels, --names or --name-by-mllm."
-            )
-            raise InputError("no photograph has a label", remedy=remedy, images=len(table.items))
-        features, items = np.asarray(table.features), [table.items[row] for row in kept]
-        hashes = [table.hashes[row] for row in kept]
-        memory = build_memory(
-            self.encoder,
-            features=features[kept],
-            labels=[str(item.label) for item in items],
-            sources=[str(item.path) for item in items],
-            hashes=hashes,
-            names=names,
-            text=self.settings.text,
-            templates=self.settings.templates,
-        )
-        by_hash = dict(zip(table.hashes, table.items, strict=True))
         asker = None if self.mllm is None else self._asker(ledger)
-
-        def ask(out: LeftOut) -> Said:
-            assert asker is not None
-            return asker([by_hash[sha256] for sha256 in out.hashes], out.hashes, out.candidates, memory.names)
-
-        recogniser = learn(
-            memory,
-            with_k(self.settings, self.k, memory.images.labels),
-            ask=None if asker is None else ask,
-            labelled=answers is None,
-            others=None if len(kept) else (features, table.hashes),
-            mllm=_identity(self.mllm),
+        return fitted(
+            table,
+            self.encoder,
+            self.settings,
+            k=self.k,
+            names=names,
+            set_aside=aside,
+            asker=asker,
+            answers=answers,
+            mllm=identity(self.mllm),
             free=self.mllm is not None and self.mllm.local,
             seed=self.seed,
         )
-        if len(kept):
-            aside = (*aside, *(_no_label(item) for item in table.items if item.label is None))
-        fit = Fit(recogniser, tuple(items), tuple(hashes), tuple(aside))
-        if asker is not None:
-            fit = replace(fit, asked=asker.asked, unanswered=asker.unanswered, stopped=asker.stopped)
-            fit = replace(fit, reused=asker.reused, usage=asker.usage)
-        if answers is not None:
-            stopped, reused = answers.answers.stopped, answers.answers.reused
-            fit = replace(
-                fit, stopped=stopped or fit.stopped, reused=reused + fit.reused, usage=answers.usage + fit.usage
-            )
-        return fit
 
     def _named(self, table: FeatureTable, ledger: Ledger | None) -> tuple[FeatureTable, Labelled]:
-        """The photographs under the names the MLLM gave them; those it could not name lose their label."""
         if self.mllm is None:
             raise InputError("naming the photographs needs an MLLM", remedy="Pass mllm=... (--mllm).")
         report = self._reporter("label")
-        cache = None if self.cache is None else ResponseCache(self.cache)
-        try:
-            found = ask_for_names(
-                table.items,
+        with nullcontext() if self.cache is None else closing(ResponseCache(self.cache)) as cache:
+            return named_table(
+                table,
                 self.mllm,
-                hashes=table.hashes,
                 ledger=ledger,
                 cache=cache,
                 budget=self._budget(ledger),
                 progress=lambda done, total, _usage: report(done, total),
                 **self.asking,
             )
-        finally:
-            if cache is not None:
-                cache.close()
-        items = tuple(
-            replace(item, label=found.names[label] if label >= 0 else None)
-            for item, label in zip(table.items, found.labels, strict=True)
-        )
-        return replace(table, items=items), found.labelled
 
     def _features(self, items: Sequence[ImageItem], scratch: Path, folder: Path | None) -> FeatureTable:
         if not items:
@@ -354,7 +286,7 @@ class RAR:
         """The run's ledger, locked for this process; none where there is no run folder."""
         if self.out is None or not (self.out / "manifest.json").exists():
             return nullcontext()
-        return _Locked(self.out)
+        return locked_ledger(self.out)
 
     def _asker(self, ledger: Ledger | None) -> Asker:
         assert self.mllm is not None
@@ -382,7 +314,7 @@ class RAR:
     def _ready(self) -> Recogniser:
         recogniser = self._fitted_one()
         recogniser.memory.check_encoder(self.encoder)
-        learned_for, given = recogniser.rules.mllm, _identity(self.mllm)
+        learned_for, given = recogniser.rules.mllm, identity(self.mllm)
         if given and learned_for and given != learned_for and recogniser.rules.weight_from != "given":
             raise InputError(
                 "the MLLM is not the one whose weight was learned",
@@ -401,30 +333,3 @@ class RAR:
 
 
 _MaybeRun = AbstractContextManager[RunFolder | None]
-
-
-class _Locked:
-    """A run's ledger, with the run's lock held."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Ledger:
-        self._lock = FolderLock.acquire(self._folder)
-        self._ledger = Ledger(self._folder / f"{LEDGER}.jsonl")
-        return self._ledger
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger.close()
-        self._lock.release()
-
-
-def _identity(mllm: Mllm | None) -> str:
-    return "" if mllm is None else f"{mllm.name} {mllm.revision}"
-
-
-def _no_label(item: ImageItem) -> SetAside:
-    return SetAside(item.id, str(item.path), "no label", "only labelled photographs go into the memory")
-
-
-__all__ = ["RAR", "Items", "Recognised"]

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from fgvr.errors import RunError
 from fgvr.memory import Memory
 from fgvr.methods.rar.recogniser import MEMORY, SETTINGS, Recogniser
-from fgvr.runs import RunFolder, settings_digest, write_json, write_text
-from fgvr.types import ImageItem, SetAside, Usage
+from fgvr.runs import Ledger, RunFolder, settings_digest, write_json, write_text
+from fgvr.runs.lock import FolderLock
+from fgvr.types import ImageItem, Prediction, SetAside, Usage
+
+LEDGER = "ranks"
+"""Every question of a run, of fit and predictions alike: nothing asked before is asked, or paid for, again."""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What ``RAR.recognise`` found, and what it took."""
+
+    predictions: tuple[Prediction, ...]
+    set_aside: tuple[SetAside, ...]
+    asked: int = 0
+    """Images the MLLM was to be asked about (answers known before included)."""
+    unanswered: int = 0
+    """Of these, without a usable answer: retrieval alone named them."""
+    stopped: str | None = None
+    """``budget`` or ``deadline`` when not all could be asked."""
+    reused: int = 0
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,17 @@ class Fit:
     stopped: str | None = None
     reused: int = 0
     usage: Usage = field(default_factory=Usage)
+
+
+@contextmanager
+def locked_ledger(folder: Path) -> Iterator[Ledger]:
+    """A run's ledger, with the run's lock held. Raises ``RunError`` when another process holds it."""
+    lock = FolderLock.acquire(folder)
+    try:
+        with closing(Ledger(folder / f"{LEDGER}.jsonl")) as ledger:
+            yield ledger
+    finally:
+        lock.release()
 
 
 def check_memory(run: RunFolder) -> None:
@@ -74,6 +107,3 @@ def _support(items: Sequence[ImageItem], hashes: Sequence[str]) -> str:
         for item, sha256 in zip(items, hashes, strict=True)
     )
     return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-__all__ = ["MEMORY", "Fit", "write_fit"]
