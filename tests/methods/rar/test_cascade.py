@@ -41,12 +41,12 @@ def test_points_by_hand() -> None:
 
 
 def test_the_fewest_calls_within_the_tolerance() -> None:
-    assert choose_threshold(MARGIN, ALONE, FUSED).calls == 0.0  # asking always is no better than never
+    assert choose_threshold(MARGIN, ALONE, FUSED, z=0.0).calls == 0.0  # asking always is no better than never
     helped = [True, False, True, True, True]
-    assert choose_threshold(MARGIN, ALONE, helped) == Point(pytest.approx(0.15), 0.2, pytest.approx(0.8))  # type: ignore[arg-type]
+    assert choose_threshold(MARGIN, ALONE, helped, z=0.0) == Point(pytest.approx(0.15), 0.2, pytest.approx(0.8))  # type: ignore[arg-type]
     late = [False, False, True, True, True]
-    assert choose_threshold(MARGIN, [False, False, True, True, False], late).calls == 1.0
-    assert choose_threshold(MARGIN, [False, False, True, True, False], late, tolerance=0.2).calls == 0.0
+    assert choose_threshold(MARGIN, [False, False, True, True, False], late, z=0.0).calls == 1.0
+    assert choose_threshold(MARGIN, [False, False, True, True, False], late, tolerance=0.2, z=0.0).calls == 0.0
 
 
 def test_a_threshold_for_a_share_of_calls() -> None:
@@ -91,3 +91,13 @@ def test_the_rule_does_what_the_point_says(images: list[tuple[float, bool, bool]
 def test_other_input_is_an_error(margin: list[float]) -> None:
     with pytest.raises(ValueError, match=r"vectors|margins"):
         points(margin, [True, False], [True, False])
+
+
+def test_a_loss_that_may_be_luck_is_not_risked() -> None:
+    """Above the margin the MLLM rights as many as it spoils here; on other images it may well be more."""
+    margin = np.repeat([0.1, 0.9], [100, 1000])
+    righted, spoiled, same = (np.repeat(np.eye(3, dtype=bool)[kind], [200, 100, 800]) for kind in range(3))
+    alone, fused = spoiled | same, righted | same
+    assert choose_threshold(margin, alone, fused, z=0.0).calls == pytest.approx(100 / 1100)
+    assert choose_threshold(margin, alone, fused).calls == 1.0
+    assert choose_threshold(margin, alone, fused, tolerance=0.05).calls == pytest.approx(100 / 1100)
