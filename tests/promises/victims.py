@@ -100,7 +100,7 @@ def label_scenario(photographs: Path) -> Work:
     """What ``fgvr label`` does."""
     from fgvr.cli import label as verb
     from fgvr.data import load_items
-    from fgvr.methods.near import labelling
+    from fgvr.naming import labelling
 
     def work(folder: Path, enter: Callable[[str], None]) -> None:
         ask, write = labelling.label_images, verb._write
