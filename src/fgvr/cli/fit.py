@@ -125,7 +125,7 @@ def near(
             **asking,
         )
         summary = run_fit(estimator, chosen, source=images, collection=len(found.items), dtype=dtype)
-    _finish(summary, json_wanted=json_wanted)
+    finish(summary, _shown(summary), json_wanted=json_wanted)
 
 
 def fit_settings(
@@ -265,8 +265,8 @@ def _summary(estimator: NeaR, *, source: str, collection: int, dtype: str) -> di
     }
 
 
-def _finish(summary: dict[str, Any], *, json_wanted: bool) -> None:
-    """Report page, summary, exit code."""
+def finish(summary: dict[str, Any], words: str, *, json_wanted: bool) -> None:
+    """Report page; the summary, in ``words`` or as JSON; exit code."""
     from fgvr.cli.report import write_page
     from fgvr.types import SetAside
 
@@ -275,7 +275,7 @@ def _finish(summary: dict[str, Any], *, json_wanted: bool) -> None:
     if json_wanted:
         out_json({**summary, "report": str(page)})
     else:
-        note(_shown(summary))
+        note(words)
         out(str(page))
     if summary["stopped"] == "budget":
         raise typer.Exit(3)

@@ -10,8 +10,8 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, printable
-from fgvr.cli.fit import read_summary
-from fgvr.cli.fit_rar_shown import finish, show_plan, summary_of
+from fgvr.cli.fit import finish, read_summary
+from fgvr.cli.fit_rar_shown import show_plan, summary_of, words_of
 from fgvr.cli.inputs import first_items, load_dual_encoder, load_model, start_afresh
 from fgvr.errors import BudgetError, InputError
 
@@ -129,7 +129,7 @@ def rar(
         summary = run_fit(
             estimator, found, names=further, name_by_mllm=name_by_mllm, source=images, mllm=mllm, dtype=dtype
         )
-    finish(summary, json_wanted=json_wanted)
+    finish(summary, words_of(summary), json_wanted=json_wanted)
 
 
 def rar_settings(

@@ -6,9 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from fgvr.cli.console import note, out, out_json, printable, show_set_aside, tally
+from fgvr.cli.console import note, out, out_json, printable, tally
 from fgvr.cli.label import stop_reason
 from fgvr.cli.tables import count, money, pairs, percent
 
@@ -93,23 +91,8 @@ def _likely_requests(
     return [*(naming_requests(items) if name_by_mllm else ()), *ranked]
 
 
-def finish(summary: dict[str, Any], *, json_wanted: bool) -> None:
-    """Report page, summary, exit code."""
-    from fgvr.cli.report import write_page
-    from fgvr.types import SetAside
-
-    page = write_page(Path(summary["run"]))
-    show_set_aside(SetAside(**aside) for aside in summary["set_aside_items"])
-    if json_wanted:
-        out_json({**summary, "report": str(page)})
-    else:
-        note(_shown(summary))
-        out(str(page))
-    if summary["stopped"] == "budget":
-        raise typer.Exit(3)
-
-
-def _shown(summary: dict[str, Any]) -> str:
+def words_of(summary: dict[str, Any]) -> str:
+    """The summary of a fit for the person at the terminal."""
     usage, rules = summary["usage"], summary["rules"]
     done = "was finished already" if summary["was_finished"] else "done"
     rows = [
