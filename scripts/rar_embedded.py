@@ -30,7 +30,7 @@ from fgvr.methods.rar.calibration import LeftOut
 from fgvr.methods.rar.cascade import margins, points
 from fgvr.methods.rar.fewshot import Ranker, SecondOpinion, few_shot
 from fgvr.methods.rar.fewshot_protocol import draw_shots
-from fgvr.methods.rar.pipeline import RarSettings, learn, with_k
+from fgvr.methods.rar.pipeline import ASKED, RarSettings, learn, with_k
 from fgvr.methods.rar.recogniser import Recogniser
 from fgvr.mllm import load_mllm
 
@@ -140,6 +140,22 @@ def lookup(said: np.ndarray, names: Sequence[str]) -> Ranker:
 
 def default(world: World, shots: int, draw: int, *, needed: tuple[np.ndarray, np.ndarray] | None = None) -> Drawn:
     """The library's own pipeline with its defaults, on one draw; ``needed`` notes what is looked up."""
+    recogniser, order = fitted_on(world, shots, draw, needed=needed)
+    if needed is not None:
+        rows = np.arange(len(world.data.test))
+        note_needed(needed[1], rows, order, recogniser.candidates(world.data.test).classes)
+    return outcome(recogniser, world, order)
+
+
+def fitted_on(
+    world: World,
+    shots: int,
+    draw: int,
+    *,
+    k: int | None = None,
+    needed: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[Recogniser, np.ndarray]:
+    """A recogniser fitted on one draw of shots; and the place in ``data.names`` of each of its classes, (C,)."""
     data = world.data
     chosen = draw_shots(data.train_labels, shots, seed=draw, ids=data.train_ids)
     memory = Memory.create("embedded", "embedded", data.train.shape[1], data.logit_scale)
@@ -157,11 +173,8 @@ def default(world: World, shots: int, draw: int, *, needed: tuple[np.ndarray, np
             note_needed(needed[0], rows, order, out.candidates.classes)
         return scores_of(world.train_said[rows], order, out.candidates.classes)
 
-    settings = with_k(RarSettings(), None, np.asarray(memory.images.labels))
-    recogniser = learn(memory, settings, ask=ask, mllm="embedded", seed=draw)
-    if needed is not None:
-        note_needed(needed[1], np.arange(len(data.test)), order, recogniser.candidates(data.test).classes)
-    return outcome(recogniser, world, order)
+    settings = with_k(RarSettings(), k, np.asarray(memory.images.labels))
+    return learn(memory, settings, ask=ask, mllm="embedded", seed=draw), order
 
 
 def note_needed(needed: np.ndarray, rows: np.ndarray, order: np.ndarray, classes: np.ndarray) -> None:
@@ -220,7 +233,8 @@ def report(
         "`fieldguide`; candidates are scored by the log-probability of their names after the naming question. Top-1 accuracy",
         "in per cent, mean ± half of the 95 % t interval over draws. The tuned MLLM (rank 16, 3 epochs, draw 0 only) answers",
         "the naming question in its own words, synonyms count; the paper's prompt with all names in it does not fit this",
-        "model's 512 positions, so all names are scored instead.",
+        f"model's 512 positions, so all names are scored instead. What the MLLM is worth is learned on at most {ASKED} left-out",
+        "pictures, as of a service.",
         f"`scripts/rar_embedded.py`, {date.today()}, {platform.machine()} CPU, float32.",
         "",
         f"| shots a class | {' | '.join(map(str, SHOTS))} |",

@@ -88,6 +88,9 @@ def test_no_finished_question_is_asked_again(killed: Killed) -> None:
 def test_the_bill_stays_below_the_cap_over_all_kills(killed: Killed) -> None:
     items = len(read_predictions(killed.root / f"{OPEN}-reference" / "predictions.jsonl"))
     for folder, landed in [(killed.root / f"{CAPPED}-reference", []), *killed.of(CAPPED)]:
-        assert 0 < asked(folder) * DOLLARS <= spent_in(Ledger(folder / "run" / "ranks.jsonl")) <= CAP + DUST, landed
+        bill = asked(folder) * DOLLARS
+        assert 0 < bill <= CAP + DUST, landed
+        # What a killed session had at stake counts as spent, calls that were answered in the meantime twice.
+        assert bill <= spent_in(Ledger(folder / "run" / "ranks.jsonl")) + DUST, landed
         assert (folder / "stopped").read_text() == "budget"
         assert len(read_predictions(folder / "predictions.jsonl")) == items
