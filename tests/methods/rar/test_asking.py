@@ -27,24 +27,24 @@ def candidates(*rows: tuple[int, ...]) -> Candidates:
 
 
 def test_scores_stay_where_they_were_given() -> None:
-    said = log_probs_of([Ranking("a", (1, 0, 2), (-2.0, -0.5, -3.0), "scored")], candidates((7, 3, 9)))
+    said = log_probs_of([Ranking("a", (1, 0, 2), (-2.0, -0.5, -3.0), "scored")], candidates((7, 3, 9)).k)
     np.testing.assert_array_equal(said, [[-2.0, -0.5, -3.0]])
 
 
 def test_a_written_list_becomes_odds_of_one_to_a_half_to_a_third() -> None:
-    said = log_probs_of([Ranking("a", (2, 0, 1), (), "parsed")], candidates((7, 3, 9)))
+    said = log_probs_of([Ranking("a", (2, 0, 1), (), "parsed")], candidates((7, 3, 9)).k)
     total = 1 + 1 / 2 + 1 / 3
     np.testing.assert_allclose(np.exp(said[0]), [1 / 2 / total, 1 / 3 / total, 1 / total])
 
 
 @pytest.mark.parametrize("status", ["unusable", "unanswered"])
 def test_no_usable_answer_says_nothing(status: str) -> None:
-    assert np.isnan(log_probs_of([Ranking("a", (0, 1), (), status)], candidates((7, 3)))).all()
+    assert np.isnan(log_probs_of([Ranking("a", (0, 1), (), status)], candidates((7, 3)).k)).all()
 
 
 def test_slots_without_a_candidate_stay_empty() -> None:
     rows = [Ranking("a", (1, 0), (), "repaired"), Ranking("b", (0, 1), (-0.1, -2.3), "scored")]
-    said = log_probs_of(rows, candidates((7, 3, -1), (1, 2, -1)))
+    said = log_probs_of(rows, candidates((7, 3, -1), (1, 2, -1)).k)
     assert np.isneginf(said[:, 2]).all()
     assert np.isfinite(said[:, :2]).all()
     assert said[0].argmax() == 1
@@ -52,7 +52,7 @@ def test_slots_without_a_candidate_stay_empty() -> None:
 
 @given(st.permutations(range(5)))
 def test_the_order_of_a_list_is_the_order_of_its_odds(order: list[int]) -> None:
-    said = log_probs_of([Ranking("a", tuple(order), (), "parsed")], candidates((0, 1, 2, 3, 4)))
+    said = log_probs_of([Ranking("a", tuple(order), (), "parsed")], candidates((0, 1, 2, 3, 4)).k)
     assert np.argsort(-said[0]).tolist() == order
     assert np.exp(said[0]).sum() == pytest.approx(1.0)
 

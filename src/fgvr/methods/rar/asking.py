@@ -65,7 +65,7 @@ class Asker:
                 **self._options,
             )
         self._account(ranked)
-        return log_probs_of(ranked.rankings, candidates)
+        return log_probs_of(ranked.rankings, candidates.k)
 
     def _progress(self, done: int, total: int, _usage: Usage) -> None:
         assert self._report is not None
@@ -79,12 +79,12 @@ class Asker:
         self.usage = self.usage + ranked.answers.usage
 
 
-def log_probs_of(rankings: Sequence[Ranking], candidates: Candidates) -> Said:
-    """What the MLLM said about each row of ``candidates``; NaN for a row without a usable answer.
+def log_probs_of(rankings: Sequence[Ranking], width: int) -> Said:
+    """What the MLLM said, (N, width): NaN for a row without a usable answer, -inf past an item's candidates.
 
     A written list has an order and no probabilities: its places are taken as odds of 1 : 1/2 : 1/3 ...
     """
-    said = np.full(candidates.classes.shape, np.nan)
+    said = np.full((len(rankings), width), np.nan)
     for row, ranking in enumerate(rankings):
         count = len(ranking.order)
         if ranking.log_probs:

@@ -81,8 +81,7 @@ def choose_threshold(
     """The fewest calls that lose at most ``tolerance`` against asking about every image, beyond doubt.
 
     The loss is that of the images not asked about; it must be below the tolerance by ``z`` of its standard errors.
-    With the mere estimate (z = 0) the luckiest of many thresholds is taken, and new images lose more: 1 to 2.5 points
-    instead of 0.5 in development.
+    With the mere estimate (z = 0) the luckiest of many thresholds is taken: new images lose more than the tolerance.
     """
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must lie in [0, 1], not {tolerance}")

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fgvr.errors import BudgetError
+from fgvr.methods.rar.asking import log_probs_of
 from fgvr.methods.rar.calibration import Basis
 from fgvr.methods.rar.candidates import Candidates
 from fgvr.methods.rar.fewshot import Fuse, Ranker, SecondOpinion
 from fgvr.methods.rar.fuse import fuse
-from fgvr.methods.rar.rank import Ranked, RankSettings, rank
+from fgvr.methods.rar.rank import RankSettings, rank
 from fgvr.methods.rar.worth import weigh
 from fgvr.mllm.base import Mllm
 from fgvr.mllm.options import LETTERS
@@ -62,23 +63,9 @@ def ranker_of(
                 f"stopped by the {ranked.answers.stopped} before all images were ranked",
                 remedy="Allow more and run again; what was answered is kept.",
             )
-        return said_by(ranked, max((len(offered) for offered in names), default=0))
+        return log_probs_of(ranked.rankings, max((len(offered) for offered in names), default=0))
 
     return ask
-
-
-def said_by(ranked: Ranked, width: int) -> np.ndarray:
-    """(N, width) log-probabilities; NaN for items without a usable answer, -inf past an item's candidates.
-
-    A written order has no probabilities: its places count as odds of 1 : 1/2 : 1/3 ...
-    """
-    said = ranked.log_probs(width)
-    for row, ranking in zip(said, ranked.rankings, strict=True):
-        if not ranking.log_probs and ranking.status in ("parsed", "repaired"):
-            odds = -np.log(np.arange(1, len(ranking.order) + 1))
-            row[:] = -np.inf
-            row[list(ranking.order)] = odds - np.logaddexp.reduce(odds)
-    return said
 
 
 def learn_weight(candidates: Candidates, said: np.ndarray, truth: np.ndarray, *, alone: bool, classes: int) -> Fuse:
