@@ -33,9 +33,11 @@ def forbidden(file: Path) -> tuple[str, ...]:
         return ("fgvr.",)
     if parts[0] == "methods" and len(parts) > 2:
         others = {p.name for p in (SOURCE / "methods").iterdir() if p.is_dir()} - {parts[1]}
-        return ("fgvr.cli.", *(f"fgvr.methods.{other}." for other in sorted(others)))
-    return {"cli": (), "__init__": ("fgvr.cli.",), "methods": ("fgvr.cli.",)}.get(
-        parts[0], ("fgvr.cli.", "fgvr.methods.")
+        above = ("fgvr.cli.", "fgvr.reproduce.", "fgvr.compare.")
+        return (*above, *(f"fgvr.methods.{other}." for other in sorted(others)))
+    above = ("fgvr.cli.", "fgvr.reproduce.", "fgvr.compare.", "fgvr.methods.")
+    return {"cli": (), "__init__": above[:3], "reproduce": above[:1], "compare": above[:2], "methods": above[:3]}.get(
+        parts[0], above
     )
 
 
@@ -76,6 +78,9 @@ def test_nothing_from_a_file_is_executed(file: Path):
         "fgvr.runs",
         "fgvr.cli.main",
         "fgvr.methods.near",
+        "fgvr.methods.baselines",
+        "fgvr.compare",
+        "fgvr.reproduce",
         "fgvr.report",
         "fgvr.errors",
         "fgvr.types",

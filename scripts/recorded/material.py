@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fgvr.data.benchmarks.names import accepted_names, corrected_name, listed_name
 from fgvr.labels import parse_reply
 from fgvr.types import NamedImage
-from recorded.names import accepted_names, corrected_name, listed_name
 
 RECORDINGS = (
     ("cub200", "qwen", "Birds Qwen"),

@@ -9,10 +9,10 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from fgvr.data.benchmarks.names import ACCEPTED, CORRECTED
 from fgvr.metrics import Interval
 from recorded import expected
 from recorded.heldout import DIRECT, TUNING, Method
-from recorded.names import ACCEPTED, CORRECTED
 from recorded.neighbours import Coverage, Neighbours
 from recorded.prose import CAVEATS, HEAD, HELD_OUT_NOTE, LABELS_NOTE, NEIGHBOURS_NOTE, SETS_NOTE, SHIFT_NOTE
 from recorded.quality import Quality

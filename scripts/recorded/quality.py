@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fgvr.data.benchmarks.names import without_year
 from fgvr.labels import merge_synonyms, normalise
 from fgvr.metrics import Interval, exact_accuracy, semantic_accuracy, semantic_iou
 from fgvr.metrics.semantic import TextEncoder
 from recorded.material import Recording
-from recorded.names import without_year
 from recorded.scores import class_interval, score
 
 

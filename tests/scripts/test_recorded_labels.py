@@ -16,7 +16,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import recorded_labels
-from recorded import heldout, material, names, neighbours, page, quality, scores
+from recorded import heldout, material, neighbours, page, quality, scores
+
+from fgvr.data.benchmarks import names
 
 CLASSES = ("Black_footed_Albatross", "Artic_Tern", "Cardinal", "Blue_Jay")
 SAID = {

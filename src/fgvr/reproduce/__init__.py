@@ -1,0 +1,1 @@
+"""Published rows beside what this software gets: recipes, and the recorded benchmark."""
