@@ -25,14 +25,17 @@ from fgvr.mllm.prices import price_of as price_of
 from fgvr.mllm.scheduler import ask_all as ask_all
 from fgvr.mllm.scripted import ScriptedMllm as ScriptedMllm
 
-_SPECS = "fieldguide, replay:FILE.jsonl, openai:MODEL, local:FOLDER_OR_HUB_ID, a model folder, or org/name"
+_SPECS = (
+    "fieldguide, fieldguide-text, replay:FILE.jsonl, openai:MODEL, local:FOLDER_OR_HUB_ID, a model folder, or org/name"
+)
 
 
 def load_mllm(spec: str, **options: Any) -> Mllm:
     """A provider by name; ``options`` go to its constructor.
 
-    ``fieldguide`` (the embedded tiny model), ``replay:FILE.jsonl`` (recorded replies), ``openai:MODEL`` (any
-    OpenAI-compatible endpoint), ``local:FOLDER_OR_HUB_ID``; a folder or ``org/name`` alone means ``local:``.
+    ``fieldguide`` (the embedded tiny model), ``fieldguide-text`` (its stand-in for steps of pure text),
+    ``replay:FILE.jsonl`` (recorded replies), ``openai:MODEL`` (any OpenAI-compatible endpoint),
+    ``local:FOLDER_OR_HUB_ID``; a folder or ``org/name`` alone means ``local:``.
     Raises ``InputError`` for anything else.
     """
     kind, _, rest = spec.partition(":")
@@ -41,6 +44,10 @@ def load_mllm(spec: str, **options: Any) -> Mllm:
         from fgvr.mllm.local import LocalMllm
 
         return LocalMllm(str(weights_folder("mllm")), **{"name": "fieldguide", "batch_size": 32, **options})
+    if spec == "fieldguide-text":
+        from fgvr.fieldguide.language import FieldGuideText
+
+        return FieldGuideText(**options)
     if kind == "replay" and rest:
         from fgvr.mllm.replay import ReplayMllm
 

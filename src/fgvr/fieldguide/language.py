@@ -1,0 +1,131 @@
+"""``fieldguide-text``: stands in for a language model where a method reasons in words and the tiny MLLM cannot.
+
+It sees no picture. It knows the field guide's text: **the true names and descriptions of all species, also of those the
+MLLM was withheld**, as GPT-3.5 knows the names of real birds from books. That is an advantage over the MLLM, to be
+stated beside every result it had a part in (``ADVANTAGE``). It is a program, not a model: it reads the few prompts that
+FineR, E-FineR and FiNDR put, and says plainly that it does not understand anything else.
+
+=================  ===================================================================================================
+how-to             the attributes that the guide gives for a super-category
+guess              the three species whose attributes agree best with the answers in the prompt, wrong ones included
+sentences          what the guide says about a name, two attributes a sentence; fewer than asked where it knows no more
+conversion         the names in a text as a Python dictionary
+=================  ===================================================================================================
+
+Deterministic: neither ``temperature`` nor ``seed`` changes a reply. Token counts are rules of thumb.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+
+from fgvr.errors import MllmError
+from fgvr.fieldguide import language_knowledge as knowledge
+from fgvr.labels import parse_reply
+from fgvr.mllm.base import Reply, Request
+from fgvr.mllm.tokens import likely_input_tokens, text_tokens
+from fgvr.types import Usage
+
+NAME = "fieldguide-text"
+ADVANTAGE = "it knows the true names and descriptions of all species of the field guide, as a book does"
+PUZZLED = "I do not understand this. I know only the field guide, and a few kinds of question about it."
+
+_HOW_TO = re.compile(
+    r"useful attributes for distinguishing (?:specific )?([\w -]{1,40}?) \w+ in a photo of an? ([\w -]+)"
+)
+_GUESS = re.compile(r"I have a photo of an? ([\w -]{1,40}?)[ .,\n]")
+_GENERAL = re.compile(r"'''General Description''': '''(.{0,2000}?)'''", re.DOTALL)
+_PAIR = re.compile(r"(?m)^\s*- '''([^'\n]{1,120})''': '''(.{0,1000}?)'''\s*$")
+_SENTENCES = re.compile(r'Generate (\d{1,4}) .{0,60}?sentences with noun "([^"\n]{1,120})"')
+_CONVERT = re.compile(r"Convert the below text.*?\bThe text:\s*(.*)", re.DOTALL)
+_TEMPLATE = "attribute name"
+"""What stands where an attribute would in the prompt's description of its own format."""
+
+
+class FieldGuideText:
+    """A provider (``fgvr.mllm.base.Mllm``) of text only; free, local, deterministic."""
+
+    def __init__(self) -> None:
+        self.name = NAME
+        self.revision = hashlib.sha256(knowledge.as_text().encode()).hexdigest()[:16]
+        self.preprocessing = "text only"
+        self.batch_size = 64
+        self.local = True
+        self.supports_options = False
+
+    def answer(self, requests: Sequence[Request]) -> list[Reply]:
+        """Replies in order. Raises ``MllmError`` for a request with pictures or options."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Reply:
+        if request.images or request.options:
+            raise MllmError(
+                f"{NAME} reads words only",
+                remedy="Ask an MLLM about pictures; use this one for steps of pure text (--llm).",
+                item=request.item_id,
+            )
+        started = time.perf_counter()
+        text = reply_to(request.prompt)
+        usage = Usage(
+            calls=1,
+            input_tokens=likely_input_tokens(request, self.name),
+            output_tokens=text_tokens(text),
+            seconds=time.perf_counter() - started,
+        )
+        return Reply(request.item_id, text, self.name, usage, usage_estimated=True)
+
+
+def reply_to(prompt: str) -> str:
+    """What the field guide says to ``prompt``; ``PUZZLED`` to anything but the prompts of the module docstring."""
+    if "Output a Python list object" in prompt and (found := list(_HOW_TO.finditer(prompt))):
+        return _attributes(found[0].group(1))
+    if "three possible" in prompt and (said := _GUESS.search(prompt)):
+        return _guess(said.group(1), prompt)
+    if asked := _SENTENCES.search(prompt):
+        return _sentences(asked.group(2), int(asked.group(1)))
+    if text := _CONVERT.search(prompt):
+        return _converted(text.group(1))
+    return PUZZLED
+
+
+def _attributes(kind: str) -> str:
+    known = knowledge.attributes_of(kind.strip())
+    return str(list(known)) if known else f"The field guide says nothing about the attributes of a {kind.strip()}."
+
+
+def _guess(kind: str, prompt: str) -> str:
+    """The reply that FineR's prompt asks for: a summary, three names, and JSON of each name with five sentences."""
+    found = _GENERAL.search(prompt)
+    pairs = [(attribute, answer) for attribute, answer in _PAIR.findall(prompt) if attribute != _TEMPLATE]
+    general = found.group(1) if found else ""
+    best = knowledge.likely_species(kind, general, pairs, most=3)
+    if not best:
+        return f"From this description I cannot tell which {kind} it is."
+    names = [species.name for species in best]
+    summary = [f"The {attribute} is {answer}." for attribute, answer in pairs][:5]
+    answer = {species.name: knowledge.five_sentences(species) for species in best}
+    return "\n".join(
+        [
+            f"Summary: {' '.join(summary)}",
+            f"Three possible species: {', '.join(names)}",
+            f"Output JSON: {json.dumps(answer, indent=1)}",
+        ]
+    )
+
+
+def _sentences(name: str, count: int) -> str:
+    written = knowledge.sentences_about(name, most=count)
+    return json.dumps(written) if written else f'The field guide knows nothing called "{name}".'
+
+
+def _converted(text: str) -> str:
+    """``{1: "Kelp Wrasse"}``; names that the guide knows first, else what ``parse_reply`` reads."""
+    names = knowledge.names_in(text)
+    if not names and (name := parse_reply(text).name):
+        names = (name,)
+    body = ", ".join(f"{number}: {json.dumps(name)}" for number, name in enumerate(names, start=1))
+    return f"{{{body}}}"
