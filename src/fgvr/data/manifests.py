@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,21 @@ class Row:
     split: str | None
 
 
-def read_manifest(path: Path) -> Iterator[Row | SetAside]:
-    """Rows in file order. Raises ``ManifestError`` when the file as a whole cannot be read."""
+def read_manifest(path: Path, *, label_columns: Sequence[str] = ("label",)) -> Iterator[Row | SetAside]:
+    """Rows in file order. Raises ``ManifestError`` when the file as a whole cannot be read.
+
+    ``label_columns``: where the true name may stand, in lower case; the first that is filled is taken (CSV and JSONL).
+    """
     readers = {".csv": _csv_records, ".tsv": _csv_records, ".parquet": _parquet_records}
     reader = readers.get(path.suffix.lower(), _jsonl_records)
     for number, record in reader(path):
         try:
-            yield _row(number, record) if isinstance(record, Mapping) else _bad(number, record)
+            yield _row(number, record, label_columns) if isinstance(record, Mapping) else _bad(number, record)
         except ValueError as error:
             yield _bad(number, str(error))
 
 
-def _row(number: int, record: Mapping[str, Any]) -> Row:
+def _row(number: int, record: Mapping[str, Any], label_columns: Sequence[str]) -> Row:
     cells = {str(key).strip().lower(): value for key, value in record.items() if key is not None}
     image = next((text for name in IMAGE_COLUMNS if (text := _text(cells.get(name), "image"))), None)
     if image is None:
@@ -57,7 +60,7 @@ def _row(number: int, record: Mapping[str, Any]) -> Row:
     return Row(
         number=number,
         image=image,
-        label=_text(cells.get("label"), "label"),
+        label=next((text for name in label_columns if (text := _text(cells.get(name), "label"))), None),
         accepted=tuple(dict.fromkeys(accepted)),
         split=_text(cells.get("split"), "split"),
     )

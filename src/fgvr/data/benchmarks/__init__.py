@@ -2,3 +2,5 @@
 
 from fgvr.data.benchmarks.base import Benchmark as Benchmark
 from fgvr.data.benchmarks.base import Problem as Problem
+from fgvr.data.benchmarks.recognise import read_benchmark as read_benchmark
+from fgvr.data.benchmarks.recognise import recognise as recognise

@@ -1,217 +1,34 @@
-"""True names of the five data sets: as listed, with typing errors corrected, and further names that count as right.
+"""True names of five data sets: as published, with typing errors corrected, and further names that count as right.
 
-The class lists in circulation (the same four code bases share them) hold typing errors, have lost their hyphens in the
-folder names used here, and write one name a class. Figures are printed against both; these tables are all there is to
-the difference. Scientific names are given for single species only; a class that is a genus ("rose") has none.
+The class lists in circulation (the same four code bases share them) hold typing errors, have lost their hyphens in some
+folder names, and write one name a class. Figures are printed against both; these tables, one file a data set, are all
+there is to the difference. Scientific names are given for single species only; a class that is a genus ("rose") has
+none.
+
+A class has a *listed* name, by which the tables know it; a *published* spelling, which published figures were computed
+with; a *corrected* name, which is the default everywhere; and *accepted* names, any of which counts as right.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 
-CORRECTED = {
-    "cub200": {
-        "Artic Tern": "Arctic Tern",
-        "Forsters Tern": "Forster's Tern",
-        "Chuck-will-Widow": "Chuck-will's-widow",
-        "Whip-poor-Will": "Whip-poor-will",
-        "Le Conte Sparrow": "Le Conte's Sparrow",
-        **{
-            f"{who} {what}": f"{who}'s {what}"
-            for who, what in (
-                ("Brewer", "Blackbird"), ("Brandt", "Cormorant"), ("Heermann", "Gull"), ("Anna", "Hummingbird"),
-                ("Clark", "Nutcracker"), ("Scott", "Oriole"), ("Baird", "Sparrow"), ("Brewer", "Sparrow"),
-                ("Harris", "Sparrow"), ("Henslow", "Sparrow"), ("Lincoln", "Sparrow"), ("Swainson", "Warbler"),
-                ("Wilson", "Warbler"), ("Bewick", "Wren"), ("Nelson", "Sharp-tailed Sparrow"),
-            )
-        },
-    },
-    "dogs120": {
-        "Chihuaha": "Chihuahua",
-        "Pekinese": "Pekingese",
-        "Ibizian Hound": "Ibizan Hound",
-        "Dandi Dinmont": "Dandie Dinmont",
-        "Curly-coater Retriever": "Curly-coated Retriever",
-        "German Shepard": "German Shepherd",
-        "EntleBucher": "Entlebucher",
-        "Bull Mastiff": "Bullmastiff",
-    },
-    "flowers102": {
-        "Colt'S Foot": "Coltsfoot",
-        "Barbeton Daisy": "Barberton Daisy",
-    },
-    "pets37": {"German Shorthaired": "German Shorthaired Pointer", "Wheaten Terrier": "Soft-coated Wheaten Terrier"},
-    "cars196": {},
-}  # fmt: skip
-"""Listed name (hyphens restored) to the name the class means."""
+from fgvr.data.benchmarks.names import cars, cub, dogs, flowers, pets
+from fgvr.errors import InputError
 
-ACCEPTED: dict[str, dict[str, tuple[str, ...]]] = {
-    "cub200": {
-        "Cardinal": ("Northern Cardinal",),
-        "Mockingbird": ("Northern Mockingbird",),
-        "Eared Grebe": ("Black-necked Grebe",),
-        "Nighthawk": ("Common Nighthawk",),
-        "White Pelican": ("American White Pelican",),
-        "Sayornis": ("Eastern Phoebe", "Say's Phoebe", "Black Phoebe"),
-        "Geococcyx": ("Greater Roadrunner", "Roadrunner"),
-        "Florida Jay": ("Florida Scrub-Jay",),
-        "Frigatebird": ("Magnificent Frigatebird",),
-        "White-breasted Kingfisher": ("White-throated Kingfisher",),
-        "Myrtle Warbler": ("Yellow-rumped Warbler",),
-        "Whip-poor-Will": ("Eastern Whip-poor-will",),
-        "Tree Sparrow": ("American Tree Sparrow",),
-        "Great Grey Shrike": ("Northern Shrike",),
-        "Nelson Sharp-tailed Sparrow": ("Nelson's Sparrow",),
-        "Green Violetear": ("Mexican Violetear",),
-        "Gray Catbird": ("Grey Catbird",),
-        "American Three-toed Woodpecker": ("Three-toed Woodpecker",),
-        "Western Wood Pewee": ("Western Wood-Pewee",),
-        "Gray-crowned Rosy Finch": ("Gray-crowned Rosy-Finch",),
-        "American Pipit": ("Buff-bellied Pipit",),
-    },
-    "dogs120": {
-        "Japanese Spaniel": ("Japanese Chin",),
-        "Maltese Dog": ("Maltese",),
-        "Blenheim Spaniel": ("Cavalier King Charles Spaniel", "English Toy Spaniel", "King Charles Spaniel"),
-        "Bluetick": ("Bluetick Coonhound",),
-        "Walker Hound": ("Treeing Walker Coonhound",),
-        "Redbone": ("Redbone Coonhound",),
-        "Airedale": ("Airedale Terrier",),
-        "Cairn": ("Cairn Terrier",),
-        "Dandi Dinmont": ("Dandie Dinmont Terrier",),
-        "Boston Bull": ("Boston Terrier",),
-        "Scotch Terrier": ("Scottish Terrier",),
-        "Lhasa": ("Lhasa Apso",),
-        "German Short-haired Pointer": ("German Shorthaired Pointer",),
-        "Brittany": ("Brittany Spaniel",),
-        "Clumber": ("Clumber Spaniel",),
-        "Malinois": ("Belgian Malinois",),
-        "Groenendael": ("Belgian Sheepdog", "Belgian Groenendael", "Belgian Shepherd"),
-        "Kelpie": ("Australian Kelpie",),
-        "Doberman": ("Doberman Pinscher",),
-        "German Shepard": ("German Shepherd Dog",),
-        "Collie": ("Rough Collie",),
-        "Appenzeller": ("Appenzeller Sennenhund",),
-        "EntleBucher": ("Entlebucher Mountain Dog", "Entlebucher Sennenhund"),
-        "Eskimo Dog": ("American Eskimo Dog", "Canadian Eskimo Dog"),
-        "Malamute": ("Alaskan Malamute",),
-        "Leonberg": ("Leonberger",),
-        "Chow": ("Chow Chow",),
-        "Brabancon Griffon": ("Brussels Griffon", "Petit Brabancon"),
-        "Pembroke": ("Pembroke Welsh Corgi",),
-        "Cardigan": ("Cardigan Welsh Corgi",),
-        "Mexican Hairless": ("Xoloitzcuintli", "Mexican Hairless Dog"),
-        "African Hunting Dog": ("African Wild Dog",),
-        "Staffordshire Bullterrier": ("Staffordshire Bull Terrier",),
-        "Wirehaired Fox Terrier": ("Wire Fox Terrier",),
-        "English Springer Spaniel": ("English Springer",),
-        "Newfoundland": ("Newfoundland Dog",),
-        "Great Pyrenees": ("Pyrenean Mountain Dog",),
-        "Samoyed": ("Samoyed Dog",),
-    },
-    "pets37": {
-        "Bengal": ("Bengal Cat",),
-        "Persian": ("Persian Cat",),
-        "Siamese": ("Siamese Cat",),
-        "Sphynx": ("Sphynx Cat",),
-        "Ragdoll": ("Ragdoll Cat",),
-        "Abyssinian": ("Abyssinian Cat",),
-        "Birman": ("Birman Cat",),
-        "Bombay": ("Bombay Cat",),
-        "British Shorthair": ("British Shorthair Cat",),
-        "Maine Coon": ("Maine Coon Cat",),
-        "Egyptian Mau": ("Egyptian Mau Cat",),
-        "Russian Blue": ("Russian Blue Cat",),
-        "Newfoundland": ("Newfoundland Dog",),
-        "Pomeranian": ("Pomeranian Dog",),
-        "Saint Bernard": ("St. Bernard",),
-        "American Pit Bull Terrier": ("Pit Bull Terrier", "Pit Bull"),
-        "Samoyed": ("Samoyed Dog",),
-        "Great Pyrenees": ("Pyrenean Mountain Dog",),
-    },
-    "flowers102": {
-        "Pink Primrose": ("Oenothera Speciosa", "Pink Evening Primrose"),
-        "Canterbury Bells": ("Campanula Medium",),
-        "Sweet Pea": ("Lathyrus Odoratus", "Sweet Peas"),
-        "English Marigold": ("Calendula Officinalis", "Pot Marigold"),
-        "Tiger Lily": ("Lilium Lancifolium",),
-        "Moon Orchid": ("Phalaenopsis Amabilis", "Moth Orchid"),
-        "Bird Of Paradise": ("Strelitzia Reginae", "Bird of Paradise Flower"),
-        "Monkshood": ("Aconitum Napellus",),
-        "Globe Thistle": ("Echinops Ritro",),
-        "Snapdragon": ("Antirrhinum Majus",),
-        "Colt'S Foot": ("Tussilago Farfara",),
-        "King Protea": ("Protea Cynaroides",),
-        "Spear Thistle": ("Cirsium Vulgare",),
-        "Yellow Iris": ("Iris Pseudacorus", "Yellow Flag Iris"),
-        "Globe Flower": ("Trollius Europaeus", "European Globeflower", "Globeflower"),
-        "Purple Coneflower": ("Echinacea Purpurea",),
-        "Peruvian Lily": ("Alstroemeria",),
-        "Balloon Flower": ("Platycodon Grandiflorus",),
-        "Giant White Arum Lily": ("Zantedeschia Aethiopica", "Calla Lily", "Arum Lily"),
-        "Pincushion Flower": ("Scabiosa",),
-        "Fritillary": ("Fritillaria Meleagris", "Fritillaria", "Snake's Head Fritillary"),
-        "Red Ginger": ("Alpinia Purpurata",),
-        "Grape Hyacinth": ("Muscari Armeniacum", "Muscari"),
-        "Corn Poppy": ("Papaver Rhoeas", "Common Poppy"),
-        "Prince Of Wales Feathers": ("Celosia Argentea", "Celosia"),
-        "Stemless Gentian": ("Gentiana Acaulis",),
-        "Artichoke": ("Cynara Scolymus", "Cynara Cardunculus", "Globe Artichoke"),
-        "Sweet William": ("Dianthus Barbatus",),
-        "Carnation": ("Dianthus Caryophyllus",),
-        "Garden Phlox": ("Phlox Paniculata",),
-        "Love In The Mist": ("Nigella Damascena", "Love-in-a-mist"),
-        "Mexican Aster": ("Cosmos Bipinnatus", "Garden Cosmos"),
-        "Alpine Sea Holly": ("Eryngium Alpinum",),
-        "Ruby-lipped Cattleya": ("Cattleya Labiata",),
-        "Great Masterwort": ("Astrantia Major",),
-        "Siam Tulip": ("Curcuma Alismatifolia",),
-        "Lenten Rose": ("Helleborus Orientalis", "Hellebore"),
-        "Barbeton Daisy": ("Gerbera Jamesonii", "Gerbera Daisy"),
-        "Daffodil": ("Narcissus",),
-        "Sword Lily": ("Gladiolus",),
-        "Poinsettia": ("Euphorbia Pulcherrima",),
-        "Bolero Deep Blue": ("Lisianthus", "Eustoma", "Eustoma Grandiflorum"),
-        "Wallflower": ("Erysimum Cheiri", "Wallflowers"),
-        "Oxeye Daisy": ("Leucanthemum Vulgare",),
-        "Common Dandelion": ("Taraxacum Officinale", "Dandelion"),
-        "Wild Pansy": ("Viola Tricolor",),
-        "Sunflower": ("Helianthus Annuus", "Common Sunflower"),
-        "Gaura": ("Gaura Lindheimeri", "Oenothera Lindheimeri"),
-        "Cautleya Spicata": ("Spiked Ginger Lily",),
-        "Japanese Anemone": ("Anemone Hupehensis",),
-        "Black-eyed Susan": ("Rudbeckia Hirta",),
-        "Silverbush": ("Convolvulus Cneorum",),
-        "Californian Poppy": ("Eschscholzia Californica", "California Poppy"),
-        "Osteospermum": ("African Daisy",),
-        "Spring Crocus": ("Crocus Vernus",),
-        "Bearded Iris": ("Iris Germanica",),
-        "Windflower": ("Wood Anemone", "Anemone Nemorosa"),
-        "Tree Poppy": ("Matilija Poppy", "Romneya Coulteri"),
-        "Gazania": ("Gazania Rigens",),
-        "Thorn Apple": ("Datura Stramonium", "Jimsonweed", "Datura"),
-        "Passion Flower": ("Passiflora Caerulea", "Blue Passionflower", "Passionflower", "Passiflora"),
-        "Lotus": ("Nelumbo Nucifera", "Sacred Lotus"),
-        "Toad Lily": ("Tricyrtis Hirta", "Tricyrtis"),
-        "Anthurium": ("Anthurium Andraeanum", "Flamingo Flower"),
-        "Frangipani": ("Plumeria", "Plumeria Rubra", "Plumeria Obtusa"),
-        "Desert Rose": ("Adenium Obesum",),
-        "Cyclamen": ("Cyclamen Persicum",),
-        "Watercress": ("Nasturtium Officinale",),
-        "Bee Balm": ("Monarda Didyma", "Monarda"),
-        "Ball Moss": ("Tillandsia Recurvata",),
-        "Foxglove": ("Digitalis Purpurea",),
-        "Camellia": ("Camellia Japonica",),
-        "Mexican Petunia": ("Ruellia Simplex",),
-        "Blanket Flower": ("Gaillardia Pulchella", "Gaillardia"),
-        "Trumpet Creeper": ("Campsis Radicans", "Trumpet Vine"),
-        "Blackberry Lily": ("Iris Domestica", "Belamcanda Chinensis"),
-        "Geranium": ("Cranesbill",),
-        "Canna Lily": ("Canna Indica", "Canna"),
-    },
-    "cars196": {},
-}
-"""Listed name (hyphens restored) to further names that count as right."""
+_TABLES = {"cub200": cub, "dogs120": dogs, "flowers102": flowers, "pets37": pets, "cars196": cars}
+
+LISTED: dict[str, tuple[str, ...]] = {dataset: table.LISTED for dataset, table in _TABLES.items()}
+"""Class names as listed, in each data set's own order."""
+CORRECTED: dict[str, dict[str, str]] = {dataset: table.CORRECTED for dataset, table in _TABLES.items()}
+"""Listed name to the name the class means."""
+ACCEPTED: dict[str, dict[str, tuple[str, ...]]] = {dataset: table.ACCEPTED for dataset, table in _TABLES.items()}
+"""Listed name to further names that count as right."""
+PUBLISHED: dict[str, dict[str, str]] = {dataset: table.PUBLISHED for dataset, table in _TABLES.items()}
+"""Listed name to its spelling in the list behind the published tables, where that differs."""
 
 _HYPHENATED = re.compile(
     r"\b(Black|White|Red|Blue|Green|Yellow|Gray|Golden|Orange|Chestnut|Bay|Dark|Clay|Olive|Slaty|Rose|Groove|Boat|Pied|"
@@ -234,10 +51,23 @@ def listed_name(folder: str, listed: str, dataset: str) -> str:
     folders and recorded labels last: it is moved to the end.
     """
     if dataset == "cars196":
-        year, _, rest = listed.strip().partition(" ")
-        return f"{rest} {year}" if _YEAR.fullmatch(year) else listed.strip()
+        return year_last(listed)
     plain = " ".join(folder.partition(".")[2].replace("_", " ").split())
     return _COMPOUNDS.get(plain) or _HYPHENATED.sub(r"\1-\2", plain)
+
+
+def find_listed(text: str, dataset: str) -> str | None:
+    """The listed name of the class that ``text`` spells; ``None`` when the data set has no such class.
+
+    ``text`` is the data set's own spelling ("n02088238-basset", "013.Bobolink", "american_bulldog"), a published one
+    or a corrected one; number, case, hyphens, underscores and apostrophes do not matter.
+    """
+    return _spellings(dataset).get(_plain(re.sub(r"^(?:n\d{8}-|\d{1,3}\.)", "", text.strip())))
+
+
+def published_name(listed: str, dataset: str) -> str:
+    """``listed`` letter by letter as in the list behind the published tables."""
+    return PUBLISHED[dataset].get(listed, listed)
 
 
 def corrected_name(listed: str, dataset: str) -> str:
@@ -246,13 +76,69 @@ def corrected_name(listed: str, dataset: str) -> str:
 
 
 def accepted_names(listed: str, dataset: str) -> tuple[str, ...]:
-    """All names that count as right, the corrected one first; a car may go without its year."""
+    """All names that count as right, the corrected one first.
+
+    A car may go without its year, except where a second class differs by the year alone: the name would be both.
+    """
     names = [corrected_name(listed, dataset), listed, *ACCEPTED[dataset].get(listed, ())]
-    if dataset == "cars196":
+    if dataset == "cars196" and without_year(listed) not in _ambiguous_cars():
         names.append(without_year(listed))
     return tuple(dict.fromkeys(names))
+
+
+def class_names(dataset: str, *, original: bool = False) -> tuple[str, ...]:
+    """(C) names in the data set's own order: corrected, or as in the list behind the published tables."""
+    if dataset not in LISTED:
+        raise InputError(f"there is no list of names for {dataset!r}", remedy=f"Known are {', '.join(LISTED)}.")
+    name = published_name if original else corrected_name
+    return tuple(name(listed, dataset) for listed in LISTED[dataset])
 
 
 def without_year(name: str) -> str:
     """``name`` without a model year."""
     return " ".join(_YEAR.sub(" ", name).split())
+
+
+def year_last(name: str) -> str:
+    """ "2012 Audi A5 Coupe" to "Audi A5 Coupe 2012"; anything else as it is."""
+    year, _, rest = name.strip().partition(" ")
+    return f"{rest} {year}" if rest and _YEAR.fullmatch(year) else name.strip()
+
+
+def year_first(name: str) -> str:
+    """ "Audi A5 Coupe 2012" to "2012 Audi A5 Coupe", as CoOp's lists write it; anything else as it is."""
+    rest, _, year = name.strip().rpartition(" ")
+    return f"{year} {rest}" if rest and _YEAR.fullmatch(year) else name.strip()
+
+
+def shifted_names(names: Sequence[str], *, by: int = -1) -> tuple[str, ...]:
+    """(C) for each class the name ``by`` places further on the list; the first class gets the last name for -1.
+
+    FineR's ``CarDataset`` takes 1 off the 1-based label twice, once when it reads the file and once when it gives out
+    an image; e-finer and FiNDR kept the lines. Test labels then run from -1 to 194, and Python reads -1 as the last.
+    cACC does not change by this, sACC and sIOU on cars are computed against the name of the class before. Score with
+    these names to compare with published figures, with ``names`` themselves to know how good a method is.
+    """
+    return tuple(names[(index + by) % len(names)] for index in range(len(names)))
+
+
+@cache
+def _spellings(dataset: str) -> dict[str, str]:
+    table = _TABLES[dataset]
+    found = dict(getattr(table, "DISTRIBUTED", {}))
+    for listed in table.LISTED:
+        spelled = (listed, published_name(listed, dataset), corrected_name(listed, dataset))
+        found.update({_plain(text): listed for text in spelled})
+        if dataset == "cars196":
+            found[_plain(year_first(listed))] = listed
+    return found
+
+
+@cache
+def _ambiguous_cars() -> frozenset[str]:
+    counted = Counter(without_year(listed) for listed in LISTED["cars196"])
+    return frozenset(name for name, count in counted.items() if count > 1)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[-_/]", " ", text).replace("'", "").replace("’", "").casefold().split())
