@@ -49,6 +49,34 @@ def test_dry_run_of_a_fit_counts_the_support_only(world, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("how", ["spread", "active"])
+def test_images_to_name_can_be_chosen(world, tmp_path, how):
+    run = ("--support", 6, "--folds", 0, "--choose", how, "--json")
+    ahead = json.loads(done(*world.fit(tmp_path / "run", *run, "--dry-run")).stdout)
+    assert ahead["calls"] == 6
+    assert not (tmp_path / "run").exists()
+    first = json.loads(done(*world.fit(tmp_path / "run", *run)).stdout)
+    assert (first["choose"], first["support"], first["answered"], first["collection"]) == (how, 6, 6, 24)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "choice.jsonl").read_text().splitlines()]
+    settled = sorted(item for line in lines for item in line["ids"])
+    assert settled == [
+        json.loads(line)["item"] for line in (tmp_path / "run" / "support.jsonl").read_text().splitlines()
+    ]
+    again = json.loads(done(*world.fit(tmp_path / "run", *run)).stdout)
+    assert again["was_finished"] is True
+    known = json.loads(done(*world.fit(tmp_path / "run", *run, "--dry-run")).stdout)
+    assert (known["calls"], known["already_answered"]) == (0, 6)
+    other = fgvr(*world.fit(tmp_path / "run", "--support", 6, "--folds", 0))
+    assert other.exit_code == 1
+    assert "settings" in other.stderr
+
+
+def test_how_images_were_chosen_is_said(world, tmp_path):
+    printed = done(*world.fit(tmp_path / "run", "--support", 6, "--folds", 0, "--choose", "spread"))
+    assert "6 of 24 images, chosen by spread" in printed.stderr
+    assert fgvr(*world.fit(tmp_path / "other", "--choose", "best")).exit_code == 2
+
+
 def test_predict_writes_lines_to_standard_output_and_files_on_request(world, fitted, tmp_path):
     printed = done("predict", fitted, world.photographs, "--top-k", 2)
     lines = [json.loads(line) for line in printed.stdout.splitlines()]

@@ -49,14 +49,15 @@ def slow_mllm(folder: Path) -> Any:
 def near_scenario(photographs: Path, encoder: Any, settings: Any, *, prompt: Any) -> Work:
     """``NeaR.fit`` with a run folder, then predictions to a file by the path that ``fgvr predict`` takes."""
     from fgvr.data import load_items, write_predictions
-    from fgvr.methods.near import NeaR
+    from fgvr.methods.near import NeaR, estimator
+    from fgvr.methods.near.record import write_fit
 
     class Watched(NeaR):
         enter: Callable[[str], None]
 
-        def _features(self, *args: Any) -> Any:
+        def _named(self, *args: Any) -> Any:
             self.enter("features")
-            return super()._features(*args)
+            return super()._named(*args)
 
         def _label(self, *args: Any) -> Any:
             self.enter("label")
@@ -64,11 +65,13 @@ def near_scenario(photographs: Path, encoder: Any, settings: Any, *, prompt: Any
             self.enter("space")
             return found
 
-        def _record(self, run: Any) -> None:
-            self.enter("save")
-            super()._record(run)
-
     def work(folder: Path, enter: Callable[[str], None]) -> None:
+        def writing(*args: Any) -> None:
+            enter("save")
+            write_fit(*args)
+
+        estimator.write_fit = writing  # in a forked child: nobody else's
+
         def progress(stage: str, _done: int, _total: int) -> None:
             if stage in ("select", "tune", "calibrate"):
                 enter(stage)

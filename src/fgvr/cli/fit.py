@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +19,7 @@ from fgvr.cli.inputs import (
     load_model,
     load_sentences,
     prompt_options,
+    stand_ins,
     start_afresh,
     support_items,
 )
@@ -29,7 +29,7 @@ from fgvr.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
     from fgvr.data import Items
-    from fgvr.methods.near import NeaR, TuneSettings
+    from fgvr.methods.near import NeaR
     from fgvr.methods.near.pipeline import FitSettings
 
 app = typer.Typer(help="Learn a classifier.", no_args_is_help=True, rich_markup_mode=None)
@@ -48,8 +48,14 @@ def near(
     encoder: o.EncoderName,
     mllm: o.MllmName,
     prompt: o.Prompt = "paper",
-    support: Annotated[int, typer.Option("--support", min=1, help="Images to name, drawn at random.")] = 600,
-    support_split: Annotated[str, typer.Option(help="Rows of this split are the support set.")] = "support",
+    support: Annotated[int, typer.Option("--support", min=1, help="Images to name, at most.")] = 600,
+    choose: Annotated[
+        o.Choose,
+        typer.Option(help="Drawn; one of each cluster, no near-duplicates; or half so, then the least certain."),
+    ] = o.Choose.random,
+    support_split: Annotated[
+        str, typer.Option(help="Rows of this split are the support set, or its pool.")
+    ] = "support",
     sets: Annotated[
         o.Sets, typer.Option(help="Where candidate sets come from; two are ablations.")
     ] = o.Sets.neighbours,
@@ -94,14 +100,17 @@ def near(
     question = prompt_options(prompt)
     settings = fit_settings(sets, k, policy, preset, epochs, merge, merge_threshold, filter_labels, folds)
     found = first_items(load_items(images), limit)
-    chosen = support_items(found, size=support, seed=seed, marked=support_split)
+    # What is chosen by features is chosen by the estimator, of all images or of the rows of the support split.
+    size = support if choose == o.Choose.random else len(found.items)
+    chosen = support_items(found, size=size, seed=seed, marked=support_split)
     price_table = load_prices(prices) if prices else None
     model = load_model(mllm, device=device)
     replies = None if cache is None else cache / "replies.sqlite"
     asking: dict[str, Any] = {"concurrency": concurrency, "prices": price_table, "retry_failed": retry_failed}
     if dry_run:
         ledger = out_folder / f"{LEDGER}.jsonl"
-        ahead = cost_ahead(chosen.items, model, ledger=ledger, cache=replies, prompt=question, **asking)
+        asked = chosen if choose == o.Choose.random else stand_ins(chosen, size=support, seed=seed, run=out_folder)
+        ahead = cost_ahead(asked.items, model, ledger=ledger, cache=replies, prompt=question, **asking)
         show_estimate(ahead, json_wanted=json_wanted)
         return
     if force and (aside := start_afresh(out_folder)):
@@ -111,7 +120,8 @@ def near(
             load_dual_encoder(encoder, device=device, dtype=dtype),
             model,
             settings=settings,
-            support_size=None,
+            support_size=None if choose == o.Choose.random else support,
+            choose=choose.value,
             views=views,
             sentence_encoder=None if merge_threshold is None else load_sentences(sentence_encoder or "minilm"),
             out=out_folder,
@@ -142,12 +152,13 @@ def fit_settings(
     """The options as the library's settings. Raises ``InputError`` where they make no sense together."""
     from fgvr.methods.near import SetSettings
     from fgvr.methods.near.pipeline import FitSettings
+    from fgvr.methods.near.presets import tunings
 
     if folds == 1:
         raise InputError("one fold cannot be held out", remedy="Use --folds 0, 2 or more.")
     # Plain strings: the settings are digested and stored.
     chosen = SetSettings(kind=str(sets), k=k, policy=str(policy))  # type: ignore[arg-type]
-    tuning = {name: replace(one, epochs=epochs or one.epochs) for name, one in tunings(preset).items()}
+    tuning = {name: replace(one, epochs=epochs or one.epochs) for name, one in tunings(str(preset)).items()}
     return FitSettings(
         sets=chosen,
         tuning=tuning if len(tuning) > 1 else next(iter(tuning.values())),
@@ -156,21 +167,6 @@ def fit_settings(
         filter_labels=filter_labels,
         folds=folds,
     )
-
-
-def tunings(preset: str) -> dict[str, TuneSettings]:
-    """The tuning settings behind a preset, by name; several where the support set is to choose."""
-    from fgvr.methods.near import FAST, LITE, RefineSettings, TuneSettings
-    from fgvr.methods.near.select import SMALL_GRID
-
-    known: dict[str, Callable[[], dict[str, TuneSettings]]] = {
-        "workshop": lambda: {"workshop": TuneSettings()},
-        "fast": lambda: {"fast": FAST},
-        "near-style": lambda: {"near-style": TuneSettings(refine=RefineSettings())},
-        "lite": lambda: {"lite": LITE},
-        "select": lambda: dict(SMALL_GRID),
-    }
-    return known[str(preset)]()
 
 
 def run_fit(estimator: NeaR, chosen: Items, *, source: str, collection: int, dtype: str) -> dict[str, Any]:
@@ -241,6 +237,7 @@ def _summary(estimator: NeaR, *, source: str, collection: int, dtype: str) -> di
         "run": folder,
         "images": str(Path(source).expanduser().absolute()),
         "collection": collection,
+        "choose": estimator.choose,
         "support": len(fit.table.items),
         "set_aside": tally(fit.set_aside),
         "set_aside_items": [asdict(aside) for aside in fit.set_aside],
@@ -284,10 +281,12 @@ def finish(summary: dict[str, Any], words: str, *, json_wanted: bool) -> None:
 def _shown(summary: dict[str, Any]) -> str:
     usage, last = summary["usage"], summary["last_epoch"]
     statuses = ", ".join(f"{status} {number}" for status, number in summary["statuses"].items())
+    how = summary.get("choose", "random")  # runs begun before there was a choice do not say
+    chosen = "" if how == "random" else f", chosen by {how}"
     done = "was finished already" if summary["was_finished"] else "done"
     rows = [
         ("fit", f"{done}: {printable(summary['run'])}"),
-        ("support", f"{summary['support']} of {summary['collection']} images ({statuses})"),
+        ("support", f"{summary['support']} of {summary['collection']} images{chosen} ({statuses})"),
         ("names", f"{summary['labels']} ({summary['merged']} merged, {summary['removed']} removed)"),
         ("calls now", f"{count(usage['calls'])} (and {count(summary['reused'])} answers known before)"),
         ("tokens now", f"{count(usage['input_tokens'])} in, {count(usage['output_tokens'])} out"),

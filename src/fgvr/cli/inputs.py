@@ -48,11 +48,28 @@ def support_items(found: Items, *, size: int, seed: int, marked: str = "support"
     return replace(found, items=chosen)
 
 
+def stand_ins(pool: Items, *, size: int, seed: int, run: Path) -> Items:
+    """For an estimate without encoding: as many images as would be chosen, those that ``run`` has settled among them.
+
+    At most so many calls: near-duplicates are known only when everything is encoded.
+    """
+    from fgvr.data import draw_support
+    from fgvr.methods.near.support import settled_ids
+    from fgvr.runs import Ledger
+
+    known = settled_ids(Ledger(run / "choice.jsonl"))
+    begun = tuple(item for item in pool.items if item.id in known)
+    others = [item for item in pool.items if item.id not in known]
+    missing = min(size - len(begun), len(others))
+    drawn = draw_support(others, n=missing, seed=seed)[0] if missing > 0 else ()
+    return replace(pool, items=(*begun, *drawn))
+
+
 def load_model(spec: str, *, device: str = "auto") -> Mllm:
     """The MLLM of ``--mllm``."""
     from fgvr.mllm import load_mllm
 
-    if spec.startswith(("replay:", "openai:")):
+    if spec == "fieldguide-text" or spec.startswith(("replay:", "openai:")):
         return load_mllm(spec)
     quieten()
     return load_mllm(spec, device=device)

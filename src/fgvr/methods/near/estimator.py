@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from fgvr.methods.near.classifier import Classifier
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.methods.near.record import Fit as Fit
 from fgvr.methods.near.record import annotated, write_fit
+from fgvr.methods.near.support import choose_and_label, question_after, spent_on, with_views
 from fgvr.mllm import Budget, ResponseCache, load_mllm, spent_in
 from fgvr.mllm.base import Mllm
+from fgvr.naming.choose import Choosing, checked
 from fgvr.naming.labelling import Labelled, PromptKind, label_images
-from fgvr.runs import RunFolder, settings_digest
+from fgvr.runs import Ledger, RunFolder, settings_digest
 from fgvr.types import ImageItem, Prediction, SetAside
 
 logger = logging.getLogger(__name__)
@@ -44,7 +47,9 @@ class NeaR:
         settings: candidate sets, tuning, merging, calibration; defaults are the workshop method.
         prompt: ``paper`` or ``structured``.
         text: a prompt of your own.
-        support_size: photographs to name, drawn at random by ``seed`` when there are more; ``None`` names all.
+        support_size: photographs to name when there are more; ``None`` names all.
+        choose: which of them: ``random`` draws by ``seed``; ``spread`` and ``active`` encode all first and leave
+            near-duplicates out, see ``fgvr.naming.choose``.
         views: augmented views per image beside the plain one.
         sentence_encoder: merges synonyms by meaning where ``settings.merge_threshold`` is set.
         out: the run folder. Interrupted fits go on from it; ``None`` keeps nothing.
@@ -65,6 +70,7 @@ class NeaR:
         prompt: PromptKind = "paper",
         text: str | None = None,
         support_size: int | None = SUPPORT_SIZE,
+        choose: Choosing = "random",
         views: int = 0,
         sentence_encoder: Any = None,
         out: str | os.PathLike[str] | None = None,
@@ -84,6 +90,7 @@ class NeaR:
         self._encoder, self._mllm = encoder, mllm
         self.settings = settings or FitSettings()
         self.prompt, self.text, self.support_size, self.views = prompt, text, support_size, views
+        self.choose = checked(choose)
         self.sentence_encoder = sentence_encoder
         self.out = None if out is None else Path(out)
         self.force = force
@@ -125,7 +132,7 @@ class NeaR:
         Args:
             images: folder, pattern, manifest, list of paths, or items. Rows of a manifest with split ``support`` are
                 the support set; otherwise ``support_size`` are drawn.
-            support: name the support set itself instead.
+            support: name the support set itself instead. What ``choose`` chooses, it chooses of these.
 
         Raises ``NoImagesError`` when nothing can be read, ``InputError`` when the MLLM named nothing, ``RunError`` when
         the run folder belongs to other settings. True labels in the input are never looked at.
@@ -134,8 +141,7 @@ class NeaR:
         items = found.items if support is not None else self._support(found.items)
         with self._run(items) as run, tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
             folder = None if run is None else run.path
-            table = self._features(items, Path(scratch), folder)
-            labelled = self._label(table, run)
+            table, labelled = self._named(items, run, self.store or (folder or Path(scratch)) / "features")
             fitted = fit_classifier(
                 table.features,
                 labelled.named,
@@ -149,7 +155,7 @@ class NeaR:
             self.classifier = annotated(fitted.classifier, labelled, self.mllm)
             self.last_fit = Fit(fitted, table, labelled, (*found.set_aside, *table.set_aside))
             if run is not None:
-                self._record(run)
+                write_fit(run, self.classifier, self.last_fit)
         return self
 
     def predict(
@@ -201,7 +207,9 @@ class NeaR:
         return cls(classifier.encoder if encoder is None else encoder, classifier=classifier)
 
     def run_settings(self, items: Sequence[ImageItem]) -> dict[str, Any]:
-        """What makes two fits the same run (JSON-like): settings, models, prompt, support ids."""
+        """What makes two fits the same run (JSON-like): settings, models, prompt, ids to name or choose from."""
+        # A random draw is no key of its own: its ids tell it, and runs begun before there was a choice go on.
+        chosen = {} if self.choose == "random" else {"choose": {"how": self.choose, "size": self.support_size}}
         return {
             "method": "near",
             "encoder": self.encoder.fingerprint,
@@ -210,6 +218,7 @@ class NeaR:
             "views": self.views,
             "seed": self.seed,
             "support": settings_digest({"ids": [item.id for item in items]}),
+            **chosen,
             "fit": self.settings.to_dict(),
         }
 
@@ -217,7 +226,7 @@ class NeaR:
         marked = tuple(item for item in items if item.split == "support")
         if marked:
             return marked
-        if self.support_size is None or len(items) <= self.support_size:
+        if self.choose != "random" or self.support_size is None or len(items) <= self.support_size:
             return tuple(items)
         return draw_support(items, n=self.support_size, seed=self.seed)[0]
 
@@ -228,34 +237,39 @@ class NeaR:
             self.out, settings=self.run_settings(items), command="fit near", force=self.force
         )
 
-    def _features(self, items: Sequence[ImageItem], scratch: Path, folder: Path | None) -> FeatureTable:
-        root = self.store or (folder or scratch) / "features"
+    def _named(self, items: Sequence[ImageItem], run: RunFolder | None, store: Path) -> tuple[FeatureTable, Labelled]:
+        """The support set and the MLLM's answers about it."""
+        encode = partial(FeatureStore(store).features, encoder=self.encoder, progress=self._reporter("features"))
+        ask = partial(self._label, None if run is None else run.ledger("labels"))
         views = ("plain", *crop_views(self.views))
-        return FeatureStore(root).features(items, self.encoder, views=views, progress=self._reporter("features"))
+        if self.choose == "random":
+            table = encode(items, views=views)
+            return table, ask(table)
+        how = partial(choose_and_label, how=self.choose, seed=self.seed, encoder=self.encoder)
+        settled = None if run is None else run.ledger("choice")
+        chosen, labelled = how(encode(items), self.support_size, ask, settled=settled)
+        return with_views(chosen, labelled, encode(chosen.items, views=views)) if self.views else (chosen, labelled)
 
-    def _label(self, table: FeatureTable, run: RunFolder | None) -> Labelled:
-        ledger = None if run is None else run.ledger("labels")
+    def _label(
+        self, ledger: Ledger | None, table: FeatureTable, before: Sequence[Labelled] = (), wanted: int | None = None
+    ) -> Labelled:
         budget = None
         if self.budget is not None:
-            budget = Budget(self.budget, spent=0.0 if ledger is None else spent_in(ledger))
+            budget = Budget(self.budget, spent=spent_on(before) if ledger is None else spent_in(ledger))
         report = self._reporter("label")
+        asked = sum(len(part.named) for part in before)
         return label_images(
             table.items,
             self.mllm,
             prompt=self.prompt,
-            text=self.text,
+            text=self.text or question_after(before, self.prompt),
             hashes=table.hashes,
             ledger=ledger,
             cache=None if self.cache is None else ResponseCache(self.cache),
             budget=budget,
-            progress=lambda done, total, _usage: report(done, total),
+            progress=lambda done, total, _usage: report(asked + done, wanted or total),
             **self.asking,
         )
-
-    def _record(self, run: RunFolder) -> None:
-        assert self.classifier is not None
-        assert self.last_fit is not None
-        write_fit(run, self.classifier, self.last_fit)
 
     def _fitted(self) -> Classifier:
         if self.classifier is None:
