@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from fgvr.metrics import adjusted_rand_index, clustering_accuracy, normalised_mutual_information
+from fgvr.metrics.clustering import matched_hits
 
 LABELS = st.lists(
     st.tuples(st.sampled_from("abcdefghij"), st.sampled_from("vwxyz")), min_size=1, max_size=60
@@ -105,3 +106,26 @@ def test_100_000_predictions_with_5_000_names_take_seconds() -> None:
     start = time.process_time()
     assert 0.55 < clustering_accuracy(predicted, true) < 0.65
     assert time.process_time() - start < 15
+
+
+# --- which items are matched ------------------------------------------------------------------------------------------
+
+
+def test_matched_hits_by_hand() -> None:
+    assert matched_hits(["p", "p", "p", "q"], ["a", "a", "b", "b"]).tolist() == [1, 1, 0, 1]
+    assert matched_hits(["Pit-Bull", "pit bull"], [("x", "y"), ("x",)]).tolist() == [1, 1]
+    assert matched_hits(["p", "q"], ["a", "a"]).sum() == 1  # a class has one partner
+    with pytest.raises(ValueError, match="nothing"):
+        matched_hits([], [])
+
+
+@given(LABELS)
+def test_matched_hits_have_the_clustering_accuracy_as_mean(pairs) -> None:
+    predicted, true = [p for p, _ in pairs], [t for _, t in pairs]
+    hits = matched_hits(predicted, true)
+    assert hits.mean() == pytest.approx(clustering_accuracy(predicted, true))
+    partner = {}
+    for name, label, hit in zip(predicted, true, hits):
+        if hit:  # one-to-one: every class has one cluster, every cluster one class
+            assert partner.setdefault(("class", label), name) == name
+            assert partner.setdefault(("cluster", name), label) == label

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fgvr.report import words
-from fgvr.report.charts import _tick, thinned
+from fgvr.report.charts import _tick, scatter_chart, spaced, thinned
 from fgvr.report.sheet import both_ends, contact_sheet
 from fgvr.report.thumbs import Thumbnails
 from fgvr.types import Prediction
@@ -101,3 +103,41 @@ def test_thinning_keeps_the_ends(points):
 def test_numbers_on_an_axis_fit_its_margin(value):
     assert len(_tick(value, False)) <= 7
     assert float(_tick(value, False)) == pytest.approx(value, rel=0.05)
+
+
+POINT = st.tuples(st.text(max_size=40), st.floats(0.5, 1e7), st.floats(0, 1))
+
+
+@given(st.lists(POINT, min_size=1, max_size=30))
+def test_every_point_lies_inside_its_chart(points):
+    chart = str(scatter_chart(points, "cost"))
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart).groups())
+    dots = re.findall(r'<circle cx="([\d.-]+)" cy="([\d.-]+)"', chart)
+    assert len(dots) == len(points)
+    for x, y in dots:
+        assert 0 < float(x) < width - 200
+        assert 0 < float(y) < height - 20
+    names = [float(y) for y in re.findall(r'<text x="476.0" y="([\d.-]+)"', chart)]
+    assert len(names) == len(points)
+    assert all(b - a >= 15.8 for a, b in pairwise(names))
+    assert 0 < names[0] <= names[-1] <= height
+    assert not re.search(r"1[1-9]0 %|>-\d", chart)
+
+
+def test_a_chart_without_a_point_is_none():
+    nan = float("nan")
+    assert scatter_chart([], "x") is None
+    assert (
+        scatter_chart([("a", nan, 0.5), ("b", 1, nan), ("c", 0, 0.5), ("d", -1, 0.5), ("e", 1e400, 0.1)], "x") is None
+    )
+    assert "a &lt;b&gt;" in str(scatter_chart([("a <b>", 1, 0.5)], "x"))
+
+
+@given(st.lists(st.floats(0, 300), max_size=18).map(sorted))
+def test_spaced_keeps_order_distance_and_end(wanted):
+    found = spaced(wanted, 16, 300)
+    assert len(found) == len(wanted)
+    assert all(b - a >= 16 - 1e-6 for a, b in pairwise(found))
+    assert all(place <= 300 for place in found)
+    if all(b - a >= 16 for a, b in pairwise(wanted)):
+        assert found == pytest.approx(wanted)

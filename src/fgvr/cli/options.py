@@ -35,11 +35,29 @@ class Preset(StrEnum):
     select = "select"
 
 
+class Choose(StrEnum):
+    """Which images of a collection are named."""
+
+    random = "random"
+    spread = "spread"
+    active = "active"
+
+
 class Unknown(StrEnum):
     """How an answer of "unknown" is scored."""
 
     best = "best"
     missing = "missing"
+
+
+class DrawKind(StrEnum):
+    """How a comparison draws its support images."""
+
+    balanced = "balanced"
+    random = "random"
+    zipf = "zipf"
+    given = "given"
+    spread = "spread"
 
 
 class RarPreset(StrEnum):

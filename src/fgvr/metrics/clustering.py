@@ -66,6 +66,16 @@ def clustering_accuracy(
     return matched_share(table, average=average)
 
 
+def matched_hits(predicted: Sequence[str], true: Sequence[Truth]) -> NDArray[np.float64]:
+    """(N,) 1 where an item lies in the cluster matched to its class, else 0: the items whose mean is cACC."""
+    table = contingency_of(predicted, true)
+    clusters, classes = match(table)
+    partner = np.full(table.shape[1], -1)
+    partner[classes] = clusters
+    rows, columns = codes(predicted)[0], codes(first_names(true))[0]
+    return np.asarray(partner[columns] == rows, dtype=np.float64)
+
+
 def contingency_of(predicted: Sequence[str], true: Sequence[Truth], *, normalise: bool = True) -> Contingency:
     """The contingency of predicted names against class names."""
     rows, predicted_names = codes(predicted, normalised=normalise)

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,11 +81,13 @@ class Outcome:
             "attempts": self.attempts,
             "doubtful_cost": self.doubtful,
         }
+        if not is_repeatable(self.request.parameters):
+            line["sampled"] = True  # such an answer stands for this item alone
         if self.reply:
             line |= {"cached": self.reply.cached, "answer": reply_to_json(self.reply)}
         elif self.error:
             line |= {"error": str(self.error), "error_type": type(self.error).__name__}
-        return {**line, "sum": _sum(line)}
+        return {**line, "sum": line_sum(line)}
 
 
 @dataclass
@@ -96,15 +98,18 @@ class Past:
     failed: dict[str, str] = field(default_factory=dict)
     items: set[tuple[str, str]] = field(default_factory=set)
     """(item, key) pairs that have a line of their own."""
+    granted: Callable[[str], bool] = lambda key: True
+    """Whether a finished answer may be used: a ledger that also holds others' answers decides (``grants``)."""
 
     @classmethod
     def of(cls, ledger: LedgerLike | None) -> Past:
         """Read a ledger; lines of other kinds are skipped, and those that were altered since they were written."""
         past = cls()
+        past.granted = getattr(ledger, "grants", past.granted)
         for line in ledger.records() if ledger is not None else ():
             if line.get("kind") != "answer":
                 continue
-            if "sum" in line and line["sum"] != _sum(line):
+            if "sum" in line and line["sum"] != line_sum(line):
                 logger.warning("a ledger line about %r was damaged; it does not count", line.get("item"))
                 continue
             key = str(line["key"])
@@ -118,10 +123,10 @@ class Past:
     def reply(self, key: str, item_id: str) -> Reply | None:
         """The finished answer under ``key``, for ``item_id``."""
         answer = self.done.get(key)
-        return None if answer is None else reply_from_json(answer, item_id=item_id)
+        return None if answer is None or not self.granted(key) else reply_from_json(answer, item_id=item_id)
 
 
-def _sum(line: Mapping[str, Any]) -> str:
+def line_sum(line: Mapping[str, Any]) -> str:
     """A short digest of a line's other fields: a flipped bit in a reply must not become another name."""
     rest = {key: value for key, value in line.items() if key != "sum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -59,6 +60,51 @@ def interval_chart(rows: Sequence[tuple[str, float, float, float, bool]], metric
         parts.append(circle(left + _unit(value) * scale, y, 5, f"dot {accent}"))
         parts.append(text(width - 4, y + 4, share(value), "row strong" if strong else "row", "end"))
     return svg(width, bottom + 24, f"{metric} of each method, with intervals; the table gives the figures", parts)
+
+
+def scatter_chart(points: Sequence[tuple[str, float, float]], label: str) -> Markup | None:
+    """Named dots: (name, x, y) with x > 0 on a logarithmic axis, y in [0, 1]. ``None`` without a finite point.
+
+    Names stand in a column to the right, each joined to its dot, since dots of one cost lie above each other.
+    """
+    kept = [point for point in points if finite(point[1]) and finite(point[2]) and point[1] > 0]
+    if not kept:
+        return None
+    width, left, right, top, bottom = 700, 54, 240, 14, 34
+    height = max(300, top + bottom + 18 * len(kept))
+    first = math.floor(math.log10(min(x for _, x, _ in kept)))
+    last = max(math.ceil(math.log10(max(x for _, x, _ in kept))), first + 1)
+    low, high = (math.floor(10 * min(y for *_, y in kept)) / 10, math.ceil(10 * max(y for *_, y in kept)) / 10)
+    if high - low < 0.05:  # all alike: one step of the scale, within it
+        low, high = (low - 0.1, high) if high >= 1 else (low, low + 0.1)
+
+    def place(x: float, y: float) -> Point:
+        along = (math.log10(x) - first) / (last - first)
+        return left + along * (width - left - right), top + (high - y) / (high - low) * (height - top - bottom)
+
+    parts = []
+    for step in range(round(10 * (high - low)) + 1):
+        y = place(10.0**first, low + step / 10)[1]
+        mark = f"{100 * (low + step / 10):.0f} %"
+        parts += [line(left, y, width - right, y, "grid"), text(left - 6, y + 4, mark, anchor="end")]
+    for power in range(first, last + 1):
+        parts.append(text(place(10.0**power, low)[0], height - 10, f"{10**power:,}", anchor="middle"))
+    ordered = sorted(kept, key=lambda point: -point[2])
+    for (name, x, y), row in zip(ordered, spaced([place(x, y)[1] for _, x, y in ordered], 16, height - 6), strict=True):
+        px, py = place(x, y)
+        parts += [line(px + 5, py, width - right + 12, row, "grid"), circle(px, py, 4.5, "dot accent")]
+        parts.append(text(width - right + 16, row + 4, name if len(name) <= 32 else name[:31] + "…"))
+    return svg(width, height, label, parts)
+
+
+def spaced(wanted: Sequence[float], gap: float, most: float) -> list[float]:
+    """Ascending positions near the ``wanted`` ascending ones, at least ``gap`` apart, none past ``most``."""
+    found: list[float] = []
+    for position in wanted:
+        found.append(max(position, found[-1] + gap) if found else position)
+    for index in range(len(found) - 1, -1, -1):
+        found[index] = min(found[index], most - gap * (len(found) - 1 - index))
+    return found
 
 
 def line_chart(

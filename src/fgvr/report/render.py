@@ -55,14 +55,21 @@ def render_report(
 
 def _rendered(data: ReportData, pictures: Thumbnails, max_per_class: int) -> str:
     page = page_of(data, pictures, max_per_class=max_per_class)
+    return rendered(_resource("page.html.j2"), page=page, pictures=pictures)
+
+
+def rendered(template: str, **values: object) -> str:
+    """A page in the reports' dress: ``template`` may use ``css``, ``script`` and ``policy`` beside ``values``.
+
+    Every value is escaped and loses its hidden characters; markup must be made with ``markupsafe.Markup``.
+    """
     script = _resource("page.js")
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    return _template().render(
-        page=page, css=_trusted(_resource("page.css")), script=_trusted(script), policy=policy, pictures=pictures
-    )
+    style = _trusted(_resource("page.css"))
+    return _template(template).render(css=style, script=_trusted(script), policy=policy, **values)
 
 
 def write_report(
@@ -112,10 +119,10 @@ def _without_hidden(value: object) -> object:
 
 
 @cache
-def _template() -> Template:
+def _template(text: str) -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         autoescape=True, finalize=_without_hidden, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_resource("page.html.j2").strip())
+    return environment.from_string(text.strip())

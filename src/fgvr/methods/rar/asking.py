@@ -14,7 +14,7 @@ from fgvr.methods.rar.candidates import Candidates
 from fgvr.methods.rar.rank import Ranked, Ranking, RankSettings, rank
 from fgvr.mllm import Budget, ResponseCache
 from fgvr.mllm.base import Mllm
-from fgvr.runs import Ledger
+from fgvr.mllm.outcomes import LedgerLike
 from fgvr.types import ImageItem, Usage
 
 Said = np.ndarray
@@ -35,7 +35,7 @@ class Asker:
         mllm: Mllm,
         ranking: RankSettings,
         *,
-        ledger: Ledger | None = None,
+        ledger: LedgerLike | None = None,
         cache: Path | None = None,
         budget: Budget | None = None,
         options: dict[str, Any] | None = None,

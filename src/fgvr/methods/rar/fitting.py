@@ -16,7 +16,7 @@ from fgvr.methods.rar.asking import Asker, Said
 from fgvr.methods.rar.calibration import LeftOut
 from fgvr.methods.rar.pipeline import RarSettings, build_memory, learn, with_k
 from fgvr.methods.rar.record import Fit
-from fgvr.methods.rar.vocabulary_free import name_by_mllm
+from fgvr.methods.rar.vocabulary_free import name_by_mllm, named_as
 from fgvr.mllm.base import Mllm
 from fgvr.naming import Labelled
 from fgvr.types import ImageItem, SetAside
@@ -25,11 +25,7 @@ from fgvr.types import ImageItem, SetAside
 def named_table(table: FeatureTable, mllm: Mllm, **asking: Any) -> tuple[FeatureTable, Labelled]:
     """The photographs under the names the MLLM gave them; those it could not name lose their label."""
     found = name_by_mllm(table.items, mllm, hashes=table.hashes, **asking)
-    items = tuple(
-        replace(item, label=found.names[label] if label >= 0 else None)
-        for item, label in zip(table.items, found.labels, strict=True)
-    )
-    return replace(table, items=items), found.labelled
+    return named_as(table, found.names, found.labels), found.labelled
 
 
 def fitted(

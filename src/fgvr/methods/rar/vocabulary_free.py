@@ -19,12 +19,13 @@ the released protocol gives a vocabulary, not an accuracy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fgvr.encoders import FeatureTable
 from fgvr.errors import InputError
 from fgvr.methods.rar.retrieve_settings import PlainMemory
 from fgvr.naming import Labelled, PromptKind, label_images, label_space
@@ -61,6 +62,14 @@ def name_by_mllm(
     labelled = label_images(items, mllm, prompt=prompt, **asking)
     space, labels = label_space(labelled.named, merge=merge)
     return PseudoLabels(tuple(space.names), labels, labelled)
+
+
+def named_as(table: FeatureTable, names: Sequence[str], labels: np.ndarray) -> FeatureTable:
+    """The images under the names they were given: labels (N,) index ``names``, -1 for none."""
+    pairs = zip(table.items, labels, strict=True)
+    return replace(
+        table, items=tuple(replace(item, label=names[int(label)] if label >= 0 else None) for item, label in pairs)
+    )
 
 
 def pseudo_memory(
