@@ -1,24 +1,33 @@
-"""The recorded-labels script on a miniature of its material, and (opt-in) on the real one."""
+"""The recorded benchmark on a miniature of its material, and (opt-in) on the real one."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import sys
-import zlib
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import recorded_labels
-from recorded import heldout, material, neighbours, page, quality, scores
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fgvr.data.benchmarks import names
+from fgvr.reproduce.recorded import (
+    agreement,
+    alignment,
+    expected,
+    heldout,
+    material,
+    neighbours,
+    quality,
+    scores,
+    tables,
+)
+from fgvr.reproduce.recorded.measure import measure
+from fgvr.reproduce.recorded.page import page
+from tests.reproduce.words import WordEncoder
 
 CLASSES = ("Black_footed_Albatross", "Artic_Tern", "Cardinal", "Blue_Jay")
 SAID = {
@@ -27,19 +36,6 @@ SAID = {
     "Cardinal": ("Northern Cardinal", "Northern Cardinal", "Summer Tanager"),
     "Blue_Jay": ("Blue Jay", "Blue Jay", "Blue Jay"),
 }
-
-
-class WordEncoder:
-    """Names to unit vectors by hashed words: enough for cosines that rise with shared words."""
-
-    name = "words"
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        out = np.zeros((len(texts), 64), dtype=np.float32)
-        for row, text in zip(out, texts):
-            for word in text.lower().replace("-", " ").split() or ["?"]:
-                row[zlib.crc32(word.encode()) % 64] += 1
-        return out / np.linalg.norm(out, axis=1, keepdims=True)
 
 
 @pytest.fixture
@@ -126,10 +122,36 @@ def test_quality_by_hand(recording: material.Recording) -> None:
 
 
 def test_shifted_keys_show(recording: material.Recording) -> None:
-    found = quality.shifted(recording, WordEncoder())
-    assert found[0][0] == 0.5
-    assert found[-1][0] == found[1][0] == 0
-    assert found[0][1] > max(found[-1][1], found[1][1])
+    before, own, after = alignment.shifted(recording, WordEncoder())
+    assert (before.shift, own.shift, after.shift) == (-1, 0, 1)
+    assert own.exact == 0.5
+    assert before.exact == after.exact == 0
+    assert own.sacc > max(before.sacc, after.sacc)
+    alignment.refuse_shifted(recording, (before, own, after))
+
+
+@pytest.mark.parametrize(("by", "words"), [(1, "the class after"), (-1, "the class before")])
+def test_a_recording_with_keys_off_by_one_is_refused(recording: material.Recording, by: int, words: str) -> None:
+    """As two published recordings are: each image's reply stands under the class before (or after) its own."""
+    named = np.roll(np.array(recording.named).reshape(4, 3), -by, axis=0).reshape(-1)
+    off = replace(recording, named=tuple(named.tolist()))
+    with pytest.raises(material.MaterialError, match=f"fit {words} better") as caught:
+        alignment.refuse_shifted(off, alignment.shifted(off, WordEncoder()))
+    assert "--allow-shift" in caught.value.remedy
+
+
+def test_measuring_refuses_a_shifted_recording_unless_allowed(one: Path) -> None:
+    replies = one / "data" / "recorded" / "cub200.qwen.jsonl"
+    entries = [json.loads(line) for line in replies.read_text().splitlines()]
+    said = [entry["names"] for entry in sorted(entries, key=lambda entry: entry["image"])]
+    for entry, names_of_another in zip(sorted(entries, key=lambda entry: entry["image"]), said[3:] + said[:3]):
+        entry["names"] = names_of_another
+    replies.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    options = {"draws": 1, "runs": 1, "resamples": 5, "classifier": False}
+    with pytest.raises(material.MaterialError, match="the class after"):
+        measure(material.load_recordings(one), WordEncoder(), **options)
+    found = measure(material.load_recordings(one), WordEncoder(), allow_shift=True, **options)
+    assert found.shifts["Birds Qwen"][2].exact > found.shifts["Birds Qwen"][1].exact
 
 
 def test_coverage_by_hand(recording: material.Recording) -> None:
@@ -197,18 +219,147 @@ def test_listed_names() -> None:
     assert names.listed_name("085.Cyclamen_", "cyclamen", "flowers102") == "Cyclamen"
 
 
-def test_the_page_is_written_without_machine_paths(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fgvr.encoders.sentence.load_sentence_encoder", lambda name: WordEncoder())
-    monkeypatch.setattr(recorded_labels, "RECORDINGS", (("cub200", "qwen", "Birds Qwen"),))
-    out = tmp_path / "deep" / "page.md"
-    options = ["--out", str(out), "--draws", "2", "--runs", "1", "--resamples", "10"]
-    assert recorded_labels.main(["--shared", str(shared), *options]) == 0
-    text = out.read_text()
+@pytest.fixture
+def one(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Only the miniature's recording is looked for."""
+    monkeypatch.setattr(material, "RECORDINGS", (("cub200", "qwen", "Birds Qwen"),))
+    return shared
+
+
+def test_the_page_names_its_encoders_under_every_table_and_no_machine_path(one: Path) -> None:
+    found = measure(material.load_recordings(one), WordEncoder(), draws=2, runs=1, resamples=10)
+    text = page(found)
     assert "50.0 (47.3, +2.7)" in text  # found, expected, difference
-    assert str(tmp_path) not in text
-    assert recorded_labels.main(["--shared", str(tmp_path / "none"), *options]) == 1
+    assert str(one) not in text
+    under = tables.under("words")
+    assert "CLIP ViT-B/16" in under
+    blocks = text.split("\n\n")
+    measured = [i for i, block in enumerate(blocks) if block.startswith("|")]
+    assert len(measured) >= 8
+    for i in measured:
+        assert under in blocks[i + 1 : i + 5], blocks[i][:80]
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_without_the_classifier_the_page_says_so(one: Path) -> None:
+    found = measure(material.load_recordings(one), WordEncoder(), draws=1, runs=1, resamples=5, classifier=False)
+    assert "--no-classifier" in page(found)
+    assert not found.methods
+
+
+def test_missing_and_damaged_material_is_told(one: Path, tmp_path: Path) -> None:
+    with pytest.raises(material.MaterialError) as caught:
+        material.load_recordings(tmp_path / "none")
+    assert "--shared" in caught.value.remedy
+    replies = one / "data" / "recorded" / "cub200.qwen.jsonl"
+    for wrong in ("", "{}\n", "not json\n", "[1]\n"):
+        replies.write_text(wrong)
+        with pytest.raises(material.MaterialError, match="no recording"):
+            material.load_recordings(one)
+
+
+# --- agreement
+
+
+def other(recording: material.Recording, **said: str) -> material.Recording:
+    """A second MLLM: the first's names, but for the images given as ``i0="..."``."""
+    named = list(recording.named)
+    for key, name in said.items():
+        named[int(key[1:])] = name
+    return replace(recording, title="Birds Gemini", named=tuple(named))
+
+
+def test_two_mllms_by_hand(recording: material.Recording) -> None:
+    # Right as recorded: 0, 1, 3, 5, 6, 7, 9, 10, 11. Now 0 becomes wrong, 2 right, 9 another spelling of itself.
+    second = other(recording, i0="Sooty Albatross", i2="black-footed albatross", i9="BLUE JAY")
+    pair = agreement.pair_of(recording, second, resamples=10)
+    assert pair.agreed == pytest.approx(10 / 12)
+    assert pair.right_agreed.value == pytest.approx(8 / 10)
+    assert [interval.value for interval in pair.right_disagreed] == [pytest.approx(1 / 2), pytest.approx(1 / 2)]
+    assert pair.either == pytest.approx(10 / 12)
+    assert pair.listed_either == pytest.approx(7 / 12)
+    assert pair.listed_agreed == pytest.approx(5 / 10)
+
+
+def test_unnamed_images_never_agree(recording: material.Recording) -> None:
+    silent = replace(recording, named=(None,) * 12)
+    assert not agreement.agree(silent, silent).any()
+    assert np.isnan(agreement.pair_of(silent, silent, resamples=5).listed_agreed)
+
+
+def test_recordings_of_other_images_are_not_compared(recording: material.Recording) -> None:
+    with pytest.raises(material.MaterialError, match="same images"):
+        agreement.agree(recording, replace(recording, images=recording.images[::-1]))
+
+
+def test_signs_by_hand(recording: material.Recording) -> None:
+    """Features are tight by class, so an image's neighbours are the two others of its class."""
+    same, cosine, votes = agreement.neighbour_signs(replace(recording, features=_tight()))
+    # Albatrosses 0, 1 alike (2 is Laysan), terns all different, cardinals 6, 7 alike, jays all.
+    assert same.tolist() == [True, True, False, False, False, False, True, True, False, True, True, True]
+    assert votes.tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 0, 2, 2, 2]
+    assert (cosine > 0.99).all()
+    nearest = agreement.signs(replace(recording, features=_tight()))[0]
+    assert nearest.name == agreement.NEAREST
+    assert (nearest.share, nearest.right_with, nearest.right_without) == (
+        pytest.approx(7 / 12),
+        1.0,
+        pytest.approx(2 / 5),
+    )
+    # Surest half: six of the seven images with the sign, all right.
+    assert nearest.at == (1.0, 1.0, 1.0)
+    # Risk 0 for seven images, 3/12 for the five others, which enter together.
+    assert nearest.aurc == pytest.approx(5 * (3 / 12) / 12)
+
+
+def _tight() -> np.ndarray:
+    """Within a class 0 and 1 are nearest to each other, 2 is nearest to 1 (by a little)."""
+    rows = []
+    for number in range(4):
+        for tilt in (0.0, 0.02, 0.05):
+            row = np.zeros(8)
+            row[number], row[4 + number] = np.cos(tilt), np.sin(tilt)
+            rows.append(row)
+    return np.array(rows, dtype=np.float32)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()), min_size=1, max_size=30))
+def test_accuracy_of_the_surest_is_the_mean_over_orders_of_ties(rows: list[tuple[float, bool]]) -> None:
+    sure, right = (np.array(column, dtype=float) for column in zip(*rows))
+    assert agreement.accuracy_of_surest(sure, right, 1.0) == pytest.approx(right.mean())
+    count = max(1, round(0.4 * len(rows)))
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(400):
+        order = rng.permutation(len(rows))
+        draws.append(right[order[np.argsort(-sure[order], kind="stable")[:count]]].mean())
+    assert agreement.accuracy_of_surest(sure, right, 0.4) == pytest.approx(np.mean(draws), abs=0.12)
+
+
+def test_second_opinions_by_hand(recording: material.Recording) -> None:
+    first = replace(recording, features=_tight())
+    second = other(first, i2="Black-footed Albatross", i8="Northern Cardinal", i4="Sandwich Tern")
+    order = agreement.doubt_order(first)
+    # Doubtful: images whose nearest carries another label: 2, 3, 4, 5, 8.
+    assert set(order[:5].tolist()) == {2, 3, 4, 5, 8}
+    curve = {
+        (one.rule, one.share): one
+        for one in agreement.second_opinions(first, second, shares=(0.0, 5 / 12, 1.0), resamples=20)
+    }
+    assert curve["replace", 0.0].accuracy.value == pytest.approx(9 / 12)
+    assert curve["replace", 5 / 12].accuracy.value == pytest.approx(11 / 12)  # 2 and 8 mended, 4 wrong before and after
+    assert curve["replace", 1.0].accuracy.value == pytest.approx(11 / 12)
+    # Random: 5/12 of the gain of 2/12.
+    assert curve["replace", 5 / 12].gain.value == pytest.approx(2 / 12 * (1 - 5 / 12))
+    assert curve["replace", 1.0].gain.value == pytest.approx(0)
+    # Two of three: 1 says Black-footed Albatross, 7 Northern Cardinal.
+    assert curve["vote", 5 / 12].accuracy.value == pytest.approx(11 / 12)
+
+
+def test_a_second_mllm_that_says_the_same_changes_nothing(recording: material.Recording) -> None:
+    for one in agreement.second_opinions(recording, other(recording), resamples=5):
+        assert one.accuracy.value == pytest.approx(0.75)
+        assert one.gain.value == pytest.approx(0)
 
 
 def test_accepted_and_corrected_tables_name_real_classes() -> None:
@@ -216,15 +367,13 @@ def test_accepted_and_corrected_tables_name_real_classes() -> None:
         assert set(names.ACCEPTED) == set(names.CORRECTED)
         for old, new in corrections.items():
             assert old != new, dataset
-    assert page.table(("a", "b"), [("1", "2")]) == "| a | b |\n|---|--:|\n| 1 | 2 |"
+    assert tables.table(("a", "b"), [("1", "2")]) == "| a | b |\n|---|--:|\n| 1 | 2 |"
 
 
 @pytest.mark.real
 @pytest.mark.skipif("FGVR_SHARED" not in os.environ, reason="needs FGVR_SHARED")
 @pytest.mark.parametrize(("dataset", "recorder", "title"), material.RECORDINGS)
 def test_real_material_meets_the_earlier_figures(dataset: str, recorder: str, title: str) -> None:
-    from recorded import expected
-
     found = material.load_recording(Path(os.environ["FGVR_SHARED"]), dataset, recorder, title)
     for table in (names.CORRECTED[dataset], names.ACCEPTED[dataset]):
         assert not set(table) - set(found.class_names), "an entry for a class that does not exist"
@@ -236,3 +385,15 @@ def test_real_material_meets_the_earlier_figures(dataset: str, recorder: str, ti
     assert (purity.k3, purity.mutual) == pytest.approx(
         (expected.NEIGHBOURS[title][0], expected.NEIGHBOURS[title][2]), abs=1e-3
     )
+
+
+@pytest.mark.real
+@pytest.mark.skipif("FGVR_SHARED" not in os.environ, reason="needs FGVR_SHARED")
+def test_real_agreement_meets_the_earlier_figures() -> None:
+    shared = Path(os.environ["FGVR_SHARED"])
+    pair = [material.load_recording(shared, *which) for which in material.RECORDINGS[:2]]
+    found = agreement.pair_of(*pair, resamples=5)
+    known = expected.AGREEMENT[found.titles]
+    assert (found.agreed, found.listed_agreed, found.listed_either) == pytest.approx(known, abs=1e-3)
+    for recording in pair:
+        alignment.refuse_shifted(recording, alignment.shifted(recording, WordEncoder()))

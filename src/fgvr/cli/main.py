@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 
 from fgvr import __version__
 from fgvr.cli import (
+    compare,
+    data,
     demo,
     doctor,
     evaluate,
@@ -29,6 +31,7 @@ from fgvr.cli import (
     predict,
     regions,
     report,
+    reproduce,
 )
 from fgvr.cli.console import exit_code, note, set_up_logging, show_error
 from fgvr.errors import FgvrError
@@ -74,13 +77,16 @@ app = typer.Typer(
 fit.app.command("rar")(fit_rar.rar)
 fit.app.command("ranker")(fit_ranker.ranker)
 app.add_typer(fit.app, name="fit")
+app.add_typer(data.app, name="data")
 app.add_typer(memory.app, name="memory")
 app.add_typer(regions.app, name="regions")
 app.add_typer(fieldguide.app, name="fieldguide")
+app.command("compare")(compare.compare)
 app.command("label")(label.label)
 app.command("fewshot")(fewshot.fewshot)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

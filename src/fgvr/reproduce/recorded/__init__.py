@@ -1,1 +1,1 @@
-"""Parts of ``scripts/recorded_labels.py``: real recorded MLLM labels on real CLIP features, no picture and no model."""
+"""The recorded benchmark: real MLLM labels on real CLIP features of the same images, no picture and no model needed."""

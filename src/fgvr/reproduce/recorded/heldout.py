@@ -16,8 +16,8 @@ from fgvr.methods.near.candidates import CandidateSets, candidate_sets, no_sets,
 from fgvr.methods.near.settings import TuneSettings
 from fgvr.metrics import Interval
 from fgvr.metrics.semantic import TextEncoder
-from recorded.material import Recording
-from recorded.scores import Scores, class_interval, score
+from fgvr.reproduce.recorded.material import Recording
+from fgvr.reproduce.recorded.scores import Scores, class_interval, score
 
 FOLDS = 3
 OWN_WEIGHT = 5.0
@@ -59,7 +59,8 @@ def folds(classes: np.ndarray, *, seed: int = 0) -> np.ndarray:
 def prototypes(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(C, D) unit-norm means of ``features`` (N, D), weighted by candidate ``weights`` (N, C)."""
     sums = weights.T @ features
-    return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    unit: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float32)
 
 
 def sets_of(kind: str, features: np.ndarray, labels: np.ndarray, *, num_labels: int, seed: int) -> CandidateSets:

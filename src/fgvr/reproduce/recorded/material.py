@@ -6,10 +6,12 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fgvr.data.benchmarks.names import accepted_names, corrected_name, listed_name
+from fgvr.errors import InputError
 from fgvr.labels import parse_reply
 from fgvr.types import NamedImage
 
@@ -22,9 +24,11 @@ RECORDINGS = (
     ("pets37", "qwen", "Pets Qwen"),
 )
 """(data set, recorder, title) of every recording used."""
+IMAGE_ENCODER = "CLIP ViT-B/16 (recorded vectors of 512 numbers)"
+WHOLE = "Take the folder as it was given; nothing of it may be edited."
 
 
-class MaterialError(Exception):
+class MaterialError(InputError):
     """The folder lacks a file or its parts do not belong together."""
 
 
@@ -36,7 +40,7 @@ class Recording:
     title: str
     model: str
     images: tuple[str, ...]
-    """File names."""
+    """File names; the same for all recordings of a data set."""
     features: np.ndarray
     """(N, D) float32, unit norm: CLIP ViT-B/16."""
     classes: np.ndarray
@@ -64,6 +68,11 @@ class Recording:
         return [accepted_names(name, self.dataset) for name in self.listed]
 
 
+def load_recordings(shared: Path) -> list[Recording]:
+    """All `RECORDINGS` below ``shared``. Raises `MaterialError` where one is missing, damaged or does not fit."""
+    return [load_recording(shared, *which) for which in RECORDINGS]
+
+
 def load_recording(shared: Path, dataset: str, recorder: str, title: str) -> Recording:
     """Join replies to feature rows by file name. Raises `MaterialError` unless they match one to one."""
     vectors = shared / "data" / "vectors" / "clip_vitb16_support"
@@ -73,14 +82,18 @@ def load_recording(shared: Path, dataset: str, recorder: str, title: str) -> Rec
         features = np.load(vectors / f"{dataset}_img_vitb16.npy").astype(np.float32)
         text = (shared / "data" / "recorded" / f"{dataset}.{recorder}.jsonl").read_text("utf-8")
     except FileNotFoundError as error:
-        raise MaterialError(f"{Path(error.filename).name} is missing in the shared folder") from error
-    replies = {entry["image"].rpartition("/")[2]: entry for entry in map(json.loads, text.splitlines())}
+        remedy = "Give the folder that holds data/recorded and data/vectors (--shared, or FGVR_SHARED)."
+        raise MaterialError("a file of the material is missing", remedy=remedy, file=error.filename) from error
+    except (ValueError, OSError) as error:
+        raise MaterialError(f"the material of {dataset} cannot be read: {error}", remedy=WHOLE) from error
+    replies = {entry["image"].rpartition("/")[2]: entry for entry in _entries(text, f"{dataset}.{recorder}")}
     files = tuple(row["file"] for row in rows)
     if len(replies) != len(files) or set(replies) != set(files) or len(features) != len(files):
-        raise MaterialError(f"{dataset}.{recorder}: replies, rows and features are not of the same images")
+        wrong = f"{dataset}.{recorder}: replies, rows and features are not of the same images"
+        raise MaterialError(wrong, remedy=WHOLE)
     folders = {int(row["class_id"]): row["class_dir"] for row in rows}
     if set(folders) != set(range(len(lines))):
-        raise MaterialError(f"{dataset}: classes without a row, or rows without a class name")
+        raise MaterialError(f"{dataset}: classes without a row, or rows without a class name", remedy=WHOLE)
     _check_alignment(dataset, folders)
     entries = [replies[file] for file in files]
     return Recording(
@@ -96,15 +109,26 @@ def load_recording(shared: Path, dataset: str, recorder: str, title: str) -> Rec
     )
 
 
+def _entries(text: str, what: str) -> list[dict[str, Any]]:
+    """The lines of a recording."""
+    try:
+        entries = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not entries or not all({"image", "model", "reply", "names"} <= set(entry) for entry in entries):
+            raise ValueError("a line lacks image, model, reply or names")
+    except (ValueError, TypeError) as error:
+        raise MaterialError(f"{what}: this is no recording: {error}", remedy=WHOLE) from error
+    return entries
+
+
 def _check_alignment(dataset: str, folders: dict[int, str]) -> None:
     """Folders carry their own number ("105.Horned_Puffin"); two known recordings are off by one against it."""
     off = [folder for number, folder in folders.items() if int(folder.partition(".")[0]) != number]
     if off:
-        raise MaterialError(f"{dataset}: class numbers disagree with the folders, first {off[0]}")
+        raise MaterialError(f"{dataset}: class numbers disagree with the folders, first {off[0]}", remedy=WHOLE)
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     if not np.allclose(norms, 1.0, atol=1e-2):
-        raise MaterialError("features are not of unit norm")
-    return features / norms
+        raise MaterialError("features are not of unit norm", remedy=WHOLE)
+    return np.asarray(features / norms, dtype=np.float32)

@@ -11,8 +11,8 @@ from fgvr.methods.near.candidates import CandidateSets, candidate_sets, coverage
 from fgvr.metrics import Interval
 from fgvr.metrics.names import codes
 from fgvr.metrics.semantic import TextEncoder
-from recorded.material import Recording
-from recorded.scores import class_interval
+from fgvr.reproduce.recorded.material import Recording
+from fgvr.reproduce.recorded.scores import class_interval
 
 PairScores = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -89,14 +89,19 @@ def coverage_at(
     def interval(values: np.ndarray) -> Interval:
         return class_interval(values, recording.classes, resamples=resamples, seed=seed)
 
+    found, drawn = [interval(values) for values in near], [_over_draws(values.mean(axis=1)) for values in random]
     return Coverage(
-        recording.title,
-        k,
-        *(interval(values) for values in near),
-        float(sets.sizes.mean()),
-        *(_over_draws(values.mean(axis=1)) for values in random),
-        float(np.mean([one.sizes.mean() for one in others])),
-        interval(near[0] - random[0].mean(axis=0)),
+        title=recording.title,
+        k=k,
+        listed=found[0],
+        accepted=found[1],
+        best=found[2],
+        size=float(sets.sizes.mean()),
+        random_listed=drawn[0],
+        random_accepted=drawn[1],
+        random_best=drawn[2],
+        random_size=float(np.mean([one.sizes.mean() for one in others])),
+        gain=interval(near[0] - random[0].mean(axis=0)),
     )
 
 

@@ -6,68 +6,41 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from fgvr.data.benchmarks.names import ACCEPTED, CORRECTED
-from fgvr.metrics import Interval
-from recorded import expected
-from recorded.heldout import DIRECT, TUNING, Method
-from recorded.neighbours import Coverage, Neighbours
-from recorded.prose import CAVEATS, HEAD, HELD_OUT_NOTE, LABELS_NOTE, NEIGHBOURS_NOTE, SETS_NOTE, SHIFT_NOTE
-from recorded.quality import Quality
-
-
-@dataclass
-class Findings:
-    """Everything measured, in the order of the recordings."""
-
-    encoder: str
-    draws: int
-    runs: int
-    resamples: int
-    seed: int
-    models: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """Title to (model, images, classes)."""
-    quality: list[Quality] = field(default_factory=list)
-    mentioned: dict[str, tuple[float, float]] = field(default_factory=dict)
-    shifts: dict[str, dict[int, tuple[float, float, float]]] = field(default_factory=dict)
-    coverage: list[Coverage] = field(default_factory=list)
-    neighbours: list[Neighbours] = field(default_factory=list)
-    methods: list[Method] = field(default_factory=list)
-    differences: dict[tuple[str, str], list[tuple[str, str, Interval]]] = field(default_factory=dict)
+from fgvr.reproduce.recorded import expected
+from fgvr.reproduce.recorded.alignment import WORDS
+from fgvr.reproduce.recorded.findings import Findings
+from fgvr.reproduce.recorded.heldout import DIRECT, TUNING
+from fgvr.reproduce.recorded.material import IMAGE_ENCODER
+from fgvr.reproduce.recorded.page_agreement import agreement
+from fgvr.reproduce.recorded.prose import (
+    AGREEMENT_NOTE,
+    CAVEATS,
+    HEAD,
+    HELD_OUT_NOTE,
+    LABELS_NOTE,
+    NEIGHBOURS_NOTE,
+    SETS_NOTE,
+    SHIFT_NOTE,
+    SPACES_NOTE,
+)
+from fgvr.reproduce.recorded.tables import points, table, under
 
 
 def page(found: Findings) -> str:
     """The whole page."""
-    parts = [HEAD, _protocol(found), "## 1. The labels and the label space", *_labels(found), LABELS_NOTE]
-    parts += ["### Key alignment", _shifts(found), SHIFT_NOTE]
-    parts += [
-        "## 2. Candidate sets",
-        _coverage(found),
-        SETS_NOTE,
-        "### Neighbours",
-        _neighbours(found),
-        NEIGHBOURS_NOTE,
-    ]
-    parts += ["## 3. A text-free classifier on held-out images", _methods(found), _differences(found)]
-    parts += ["### Against the earlier probe", _held_out_expected(found), HELD_OUT_NOTE]
+    encoders = under(found.encoder)
+    parts = [HEAD, _protocol(found)]
+    parts += ["## 1. The labels and the label space", *_labels(found), encoders, LABELS_NOTE]
+    parts += ["### Beside FineR's label spaces", _spaces(found), encoders, SPACES_NOTE]
+    parts += ["### Key alignment", _shifts(found), encoders, SHIFT_NOTE]
+    parts += ["## 2. Candidate sets", _coverage(found), encoders, SETS_NOTE]
+    parts += ["### Neighbours", _neighbours(found), encoders, NEIGHBOURS_NOTE]
+    parts += ["## 3. Agreement as a sign of a right label", *agreement(found), AGREEMENT_NOTE]
+    parts += ["## 4. A text-free classifier on held-out images", *_held_out(found)]
     parts += ["## Names corrected and accepted", _names(), "## Caveats", CAVEATS]
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left and the others to the right."""
-    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def points(share: float | Interval, reference: float | None = None) -> str:
-    """Per cent; with a reference "value (expected, difference)"."""
-    value = 100 * float(share)
-    if reference is None:
-        return f"{value:.1f}"
-    return f"{value:.1f} ({100 * reference:.1f}, {value - 100 * reference:+.1f})"
 
 
 def _protocol(found: Findings) -> str:
@@ -77,10 +50,10 @@ def _protocol(found: Findings) -> str:
         f"{title}: {model}, {n} images of {c} classes" for title, (model, n, c) in found.models.items()
     )
     lines = [
-        f"Written by `scripts/recorded_labels.py` on {datetime.date.today().isoformat()}; {platform.system()} "
+        f"Written by `fgvr reproduce recorded` on {datetime.date.today().isoformat()}; {platform.system()} "
         f"{platform.machine()}, {os.cpu_count()} cores, CPU only, Python {platform.python_version()}, {versions}.",
         f"Recordings: {recordings}.",
-        f"Sentence encoder of every sACC: {found.encoder}, raw names.",
+        f"Sentence encoder of every sACC: {found.encoder}, raw names. Image encoder: {IMAGE_ENCODER}.",
         f"Seed {found.seed}. Intervals: 95 % bootstrap over *classes*, {found.resamples} resamples, {classes}",
         f"Random sets: {found.draws} draws for coverage, {found.runs} for the classifier.",
         "Per cent throughout. In brackets after a figure: the earlier probe's figure and the difference in points.",
@@ -119,14 +92,29 @@ def _labels(found: Findings) -> list[str]:
     ]  # fmt: skip
 
 
+def _spaces(found: Findings) -> str:
+    """The MLLM's label spaces beside FineR's, which were never made from the pictures themselves."""
+    rows = []
+    for one in found.quality:
+        if one.reading != "authors":
+            continue
+        dataset = one.title.partition(" ")[0]
+        known = expected.FINER_SPACES.get(dataset)
+        finer = (
+            "" if known is None else f"{known[0]:.0f} / {points(known[1])} / {points(known[2])} / {points(known[3])}"
+        )
+        own = f"{one.labels} / {points(one.hit)} / {points(one.class_best)} / {points(one.precision)}"
+        rows.append([one.title, own, finer])
+    return table(("labels / classes hit / best sim. of a class / label precision", "this MLLM", "FineR, probe"), rows)
+
+
 def _shifts(found: Findings) -> str:
     rows = []
-    for title, by in found.shifts.items():
-        cells = [f"{100 * by[s][0]:.1f} / {100 * by[s][1]:.1f} / {100 * by[s][2]:.1f}" for s in (-1, 0, 1)]
-        rows.append([title, *cells])
+    for title, fits in found.shifts.items():
+        rows.append([title, *(f"{points(fit.exact)} / {points(fit.sacc)} / {points(fit.siou)}" for fit in fits)])
     cars = expected.SHIFTED_CARS
-    rows.append(["*earlier probe, cars*", f"- / {100 * cars['sacc']:.1f} / {100 * cars['siou_cased']:.1f}", "", ""])
-    return table(("exact / sACC / sIOU cased against", "the class before", "the class", "the class after"), rows)
+    rows.append(["*earlier probe, cars*", f"- / {points(cars['sacc'])} / {points(cars['siou_cased'])}", "", ""])
+    return table(("exact / sACC / sIOU cased against", *WORDS.values()), rows)
 
 
 def _coverage(found: Findings) -> str:
@@ -158,6 +146,14 @@ def _neighbours(found: Findings) -> str:
     head = ("recording", "nearest of the class", "k=3 neighbours of the class", "mutual nearest of the class",
             "nearest has the same label", "then exact", "otherwise exact")  # fmt: skip
     return table(head, rows)
+
+
+def _held_out(found: Findings) -> list[str]:
+    if not found.methods:
+        return ["Left out of this run (--no-classifier)."]
+    encoders = under(found.encoder)
+    parts = [_methods(found), encoders, _differences(found), encoders]
+    return [*parts, "### Against the earlier probe", _held_out_expected(found), encoders, HELD_OUT_NOTE]
 
 
 def _methods(found: Findings) -> str:
@@ -216,6 +212,6 @@ def _names() -> str:
         blocks.append(
             f"- **{dataset}**: corrected {len(corrections)} ({changed}); further accepted names for "
             f"{len(ACCEPTED[dataset])} classes"
-            + (", and every name without its year." if dataset == "cars196" else ".")
+            + (", and names without their year where it tells no two apart." if dataset == "cars196" else ".")
         )
     return "\n".join(blocks)

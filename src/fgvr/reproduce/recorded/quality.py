@@ -9,10 +9,10 @@ import numpy as np
 
 from fgvr.data.benchmarks.names import without_year
 from fgvr.labels import merge_synonyms, normalise
-from fgvr.metrics import Interval, exact_accuracy, semantic_accuracy, semantic_iou
+from fgvr.metrics import Interval, exact_accuracy
 from fgvr.metrics.semantic import TextEncoder
-from recorded.material import Recording
-from recorded.scores import class_interval, score
+from fgvr.reproduce.recorded.material import Recording
+from fgvr.reproduce.recorded.scores import class_interval, score
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,21 @@ def quality(recording: Recording, encoder: TextEncoder, *, reading: str, resampl
     keys = {normalise(name) for name in names} - {""}
     class_keys = [normalise(name) for name in recording.class_names]
     accepted = {c: {normalise(n) for n in recording.accepted[i]} for i, c in enumerate(recording.classes)}
+    intervals = {metric: interval(values) for metric, values in vars(scores).items()}
     return Quality(
-        recording.title,
-        reading,
-        len(raw),
-        len(names),
-        *(interval(values) for values in vars(scores).values()),
-        len(set(names)),
-        len(keys),
-        len(merge_synonyms(names, pairs=_pairs(recording)).names),
-        float(np.mean([key in keys for key in class_keys])),
-        float(np.mean([bool(forms & keys) for forms in accepted.values()])),
-        _class_best(recording.class_names, names, encoder),
-        len(keys & set(class_keys)) / len(keys),
-        exact_accuracy([without_year(n) for n in names], [without_year(n) for n in listed])
+        title=recording.title,
+        reading=reading,
+        images=len(raw),
+        answered=len(names),
+        **intervals,
+        raw=len(set(names)),
+        labels=len(keys),
+        merged=len(merge_synonyms(names, pairs=_pairs(recording)).names),
+        hit=float(np.mean([key in keys for key in class_keys])),
+        hit_accepted=float(np.mean([bool(forms & keys) for forms in accepted.values()])),
+        class_best=_class_best(recording.class_names, names, encoder),
+        precision=len(keys & set(class_keys)) / len(keys),
+        yearless=exact_accuracy([without_year(n) for n in names], [without_year(n) for n in listed])
         if recording.dataset == "cars196"
         else None,
     )
@@ -101,17 +102,3 @@ def mentioned(recording: Recording) -> tuple[float, float]:
 def normalise_long(text: str) -> str:
     """`normalise` word by word, for texts longer than a name."""
     return " ".join(filter(None, (normalise(f"x {word}")[2:] for word in text.split())))
-
-
-def shifted(recording: Recording, encoder: TextEncoder) -> dict[int, tuple[float, float, float]]:
-    """Class shift (-1, 0, +1) to (exact, sACC, sIOU cased) of the recorded labels against the shifted class names.
-
-    A recording whose keys are off by one class scores best off zero.
-    """
-    names, count = [name or "" for name in recording.named], len(recording.class_names)
-    found = {}
-    for by in (-1, 0, 1):
-        true = [recording.class_names[(c + by) % count] for c in recording.classes]
-        sacc = semantic_accuracy(names, true, encoder).value
-        found[by] = (exact_accuracy(names, true), sacc, semantic_iou(names, true, "cased"))
-    return found

@@ -13,7 +13,7 @@ from fgvr.metrics.clustering import contingency_of, match
 from fgvr.metrics.names import codes
 from fgvr.metrics.semantic import TextEncoder, semantic_scores
 from fgvr.metrics.siou import iou_scores
-from recorded.material import Recording
+from fgvr.reproduce.recorded.material import Recording
 
 
 def class_interval(scores: np.ndarray, classes: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> Interval:
@@ -58,9 +58,8 @@ class Scores:
 def score(names: Sequence[str], recording: Recording, encoder: TextEncoder, *, at: np.ndarray | None = None) -> Scores:
     """Score ``names`` of the images ``at`` (all by default)."""
     at = np.arange(len(recording.images)) if at is None else at
-    listed, corrected, accepted = (
-        [values[i] for i in at] for values in (recording.listed, recording.corrected, recording.accepted)
-    )
+    listed, corrected = ([values[i] for i in at] for values in (recording.listed, recording.corrected))
+    accepted = [recording.accepted[i] for i in at]
     return Scores(
         hits(names, listed),
         hits(names, corrected),
