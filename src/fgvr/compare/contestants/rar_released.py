@@ -3,6 +3,10 @@
 No MLLM ranks anything (``fgvr.methods.rar.vocabulary_free``, numbers 2 and 3): each support image takes the first
 ``top_number`` guesses of its ``top_k`` nearest support images, and FineR's vote and coupling do the rest. The released
 code picks both numbers for each data set by the test metric; the defaults are its choice for birds, for every data set.
+
+An image is its own nearest, so the merged list always holds every image's own first guesses; and as the vote takes each
+name once, with ``top_number`` = 3 it is FineR's very list, whatever is retrieved. Only fewer names make a difference:
+they are then FineR's first, or first two, guesses.
 """
 
 from __future__ import annotations
