@@ -22,6 +22,13 @@ GUESSES = [
 ]
 
 
+@pytest.mark.parametrize("top_number", [1, 2, 3])
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_the_distinct_names_do_not_depend_on_what_is_retrieved(top_k: int, top_number: int):
+    merged = merged_guesses(FEATURES, GUESSES, top_k=top_k, top_number=top_number)
+    assert set(merged) == {name for names in GUESSES for name in names[:top_number]}
+
+
 def test_guesses_are_merged_as_the_notebook_does():
     """Image by image: its own first names, then its nearest neighbour's; repeats stay."""
     found = merged_guesses(FEATURES, GUESSES, top_k=2, top_number=2)

@@ -12,8 +12,7 @@ Two protocols, because paper and released code do different things:
 3. ``RELEASED_CHOICES``: the released code picks ``top_k`` and ``top_number`` for each data set by the test metric
    ("best result record"). They are here to repeat its figures; choosing this way for other data is tuning on test.
 
-Not here: FineR's classifier (ViT-L/14 votes, ViT-B/16 classifies, mix 0.7, ten views, mean of ten runs), without which
-the released protocol gives a vocabulary, not an accuracy.
+FineR's classifier is one of the baselines; ``fgvr.compare.contestants.rar_released`` puts both together.
 """
 
 from __future__ import annotations

@@ -12,30 +12,29 @@ What it shows, in short: (1) candidate sets from real neighbours hold the true n
 all six recordings; (2) without a text encoder this does *not* turn into a better classifier: learning from k = 3
 sets is behind learning from the image's own label on all six, by 4 to 10 points of sACC when the sets also make the
 starting point, else by 1 to 3 (interval including zero on five); (3) by name, the local classifier with two images a
-class is behind asking the MLLM for the image itself, on all six; (4) two MLLMs that agree on a bird are right in 84 %
-of the cases, else in 25 and 38 %, so agreement is a confidence that costs one more call."""
+class is behind asking the MLLM for the image itself, on all six; (4) where two MLLMs agree on a
+bird they are mostly right, else mostly wrong, so agreement is a confidence that costs one more call (section 3)."""
 
 SPACES_NOTE = """\
 FineR's names were guessed by a language model from answers about parts, without the picture; the figures are the
 earlier probe's, on FineR's released lists of the same protocol (three images a class), which are not part of the
-material. The MLLM's spaces are smaller by 30 to 70 % on all five data sets, and hold more of the classes on
-all but the pets."""
+material. The MLLM's spaces are much smaller on all five data sets, and hold more of the classes on all
+but the pets."""
 
 AGREEMENT_NOTE = """\
 No sign uses the truth; the order of doubt and both rules were fixed before their results were seen. Labels of equal
 sureness count with their mean. Brackets in the last table: interval of the gain over as many images drawn at random.
 
-- That another MLLM says the same is the best single sign on birds: it holds on half of the images, and 84 % of those
-  are right, against 25 and 38 % of the others. Together with the nearest image it singles out a quarter of the images
-  of which 90 % are right.
-- The nearest image's label needs no second MLLM and tells less: right labels are 9 (dogs) to 37 (flowers) points more
-  frequent with it than without, but it is there on 10 to 35 % of the images only. On cars hardly any label is right by
-  name, so no sign can do much.
+- That another MLLM says the same is the best single sign on birds: it holds on half of the images, and most of those
+  are right, most of the others wrong. Together with the nearest image it singles out a quarter of the images of which
+  nine in ten are right.
+- The nearest image's label needs no second MLLM and tells less, and it sides with the label on a third of the images
+  at best. On cars hardly any label is right by name, so no sign can do much.
 - Second opinions pay where the second MLLM is the better one: with its name taken on the most doubtful half, Qwen
-  reaches 61.7, as much as Gemini on all images (61.5). The order beats chance by two to three points there (interval
-  above zero from a quarter to three quarters).
+  reaches as much as Gemini on all images, and the order beats chance (interval above zero from a quarter to three
+  quarters).
 - The other way round, taking Qwen's name over Gemini's loses; only where the nearest image's label sides with it is
-  there a gain, of about a point (interval touching zero).
+  there a small gain (interval touching zero).
 - Two MLLMs are recorded for the birds alone, one reply each."""
 
 LABELS_NOTE = """\
