@@ -164,6 +164,16 @@ def test_force_moves_the_old_comparison_aside(world: World, tmp_path: Path) -> N
     assert (tmp_path / "out.old-1" / "table.md").exists()
 
 
+def test_a_misspelt_method_moves_nothing_aside(world: World, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = small(world, out, "--held-out", 0.5)
+    done(*command, "--methods", "knn")
+    wrong = fgvr(*command, "--methods", "knn,zeroshot", "--force")
+    assert wrong.exit_code == 2
+    assert "zero_shot" in wrong.stderr
+    assert (out / "table.md").exists()
+
+
 def test_a_cap_ends_with_3_and_a_higher_one_goes_on(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,16 @@ def test_recorded_writes_its_page_and_json(shared: Path, tmp_path: Path, monkeyp
     assert fgvr("recorded", *quick[2:]).stdout.startswith("# Real recorded labels")
 
 
+def test_a_recording_that_is_missing_does_not_cost_the_others(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "RECORDINGS", (("cars196", "qwen", "Cars Qwen"), ("cub200", "qwen", "Birds Qwen")))
+    result = fgvr("recorded", "--shared", shared, "--no-classifier", "--resamples", 5)
+    assert result.exit_code == 1
+    assert "a recording is left out" in result.stderr
+    assert "cars196_rows.csv" in result.stderr
+    assert "Birds Qwen" in result.stdout
+    assert "was read off a run on all recordings with seed 0, not this one" in result.stdout
+
+
 def test_a_shifted_recording_is_refused_on_the_command_line(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

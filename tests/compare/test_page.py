@@ -131,6 +131,16 @@ def test_a_page_of_nothing_but_failures() -> None:
     assert page.count("broken") >= 2
 
 
+def test_the_headline_praises_no_one_for_cacc_alone() -> None:
+    """With few test images a class, a method of many wrong names has the highest cACC."""
+    rows = [
+        row("wordnet", title="WordNet", figures={"cacc": 0.8, "synonym": 0.0}),
+        row("near", title="NeaR", figures={"cacc": 0.5, "synonym": 0.4}),
+    ]
+    page = page_of(Path("/none"), rows, lines(rows), [], ["p"], {"birds": ()})
+    assert "Highest cACC: WordNet, 80.0 % (birds). Highest accuracy: NeaR, 40.0 % (birds)." in page
+
+
 def test_what_a_whole_comparison_leaves(tmp_path: Path) -> None:
     birds, fish = collection(tmp_path / "world"), collection(tmp_path / "world", "fish", seed=2)
     birds = Collection("birds", birds.pool, birds.test, ("a note",), (SetAside("x", "x.png", "truncated"),))
@@ -149,6 +159,8 @@ def test_what_a_whole_comparison_leaves(tmp_path: Path) -> None:
         protocol = "\n".join(output.protocol(rows))
         for word in ("true labels", "projection", "witness", "a note", "1 inputs were set aside", "8 test images of 4"):
             assert word in protocol
+        assert f"birds: 8 test images of 4 classes; {len(birds.pool)} in the support pool" in protocol
+        assert "fish: fewer than 3 test images a class: cACC flatters methods with many names" in protocol
         assert f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" in protocol
         for word in ("birds", "fish", "all collections", "Minus knn"):
             assert word in page

@@ -102,6 +102,14 @@ def test_markdown_names_what_failed_and_what_is_partial() -> None:
     assert "compare with care" not in markdown(lines([row()]), [], [])
 
 
+def test_a_star_is_explained_where_it_stands_and_only_there() -> None:
+    """A method that failed on every draw has no figures, hence no star: the one of the differences means another."""
+    better = Difference("birds", "knn", "direct", {"cacc": Interval(0.05, 0.01, 0.09, 0.95, 0)}, "draws")
+    page = markdown(lines([row(), failed("near")]), [better], [])
+    assert "compare with care" not in page
+    assert "a star where the interval leaves zero out" in page
+
+
 def test_csv_holds_every_line_and_no_formula() -> None:
     rows = [row(title=attack, method=f"m{i}", notes=(attack,), error=attack) for i, attack in enumerate(ATTACKS)]
     for data in (csv_of(rows), csv_of(lines(rows))):

@@ -99,6 +99,7 @@ def compare(
     not ask again; each is counted as if it ran alone. Stop it at any time and give the same command again.
     """
     from fgvr.compare import Draw, Terms
+    from fgvr.compare.method import find
     from fgvr.methods.baselines.task import Material
     from fgvr.mllm import load_prices
 
@@ -112,6 +113,8 @@ def compare(
     if not specs or (against is not None and against not in specs):
         remedy = "Name methods (--methods), and --against one of them."
         raise InputError("there is nothing to compare", remedy=remedy, methods=methods, against=against)
+    for spec in specs:
+        find(spec)  # a slip of the pen shows before an old comparison is moved aside and anything is loaded
     if force and not dry_run and (aside := start_afresh(out_folder)):
         note(f"the old comparison was moved to {printable(aside)}")
     collections, broken = _collections(
@@ -172,6 +175,8 @@ def _collections(data: Sequence[str], **how: Any) -> tuple[list[Collection], int
                 if isinstance(error, FgvrError)
                 else InputError(f"it cannot be read: {error!r}", remedy=remedy, data=source)
             )
+            if len(data) == 1:
+                raise fault from error
             faults.append(fault)
             note(f"{printable(source)}: left out")
             show_error(fault)

@@ -235,7 +235,8 @@ def _run(
 def _recorded(
     shared: Path | None, page_file: Path | None, sentences: str | None, json_wanted: bool, options: dict[str, Any]
 ) -> None:
-    from fgvr.reproduce.recorded.material import load_recordings
+    from fgvr.cli.console import show_error
+    from fgvr.reproduce.recorded.material import readable_recordings
     from fgvr.reproduce.recorded.measure import measure
     from fgvr.reproduce.recorded.page import page
     from fgvr.runs import write_text
@@ -246,7 +247,10 @@ def _recorded(
         raise InputError("the recorded material is not part of this software", remedy=remedy)
     if sentences == "none":
         raise InputError("the recorded benchmark scores sACC", remedy="Name a sentence encoder, or leave minilm.")
-    recordings = load_recordings(place)
+    recordings, faults = readable_recordings(place)
+    for fault in faults:
+        note("a recording is left out")
+        show_error(fault)
     with Progress() as progress:
         found = measure(recordings, load_sentences(sentences or "minilm"), report=progress, **options)
     if page_file is not None:
@@ -256,3 +260,5 @@ def _recorded(
         out_json(found.as_dict())
     elif page_file is None:
         out(page(found))
+    if faults:
+        raise typer.Exit(1)

@@ -36,7 +36,8 @@ class Collection:
 
     def __post_init__(self) -> None:
         if not self.pool or not self.test:
-            raise InputError("a comparison needs support and test images", collection=self.name)
+            remedy = "Give a manifest with labels and splits, or class folders right inside the split folders."
+            raise InputError("a comparison needs support and labelled test images", remedy=remedy, collection=self.name)
         for side, items in (("support", self.pool), ("test", self.test)):
             ids = Counter(item.id for item in items)
             if len(ids) < len(items):

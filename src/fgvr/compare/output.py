@@ -14,6 +14,9 @@ from fgvr.compare.run import Terms
 from fgvr.compare.summary import lines
 from fgvr.compare.table import write_tables
 
+FEW = 3
+"""Test images a class below which cACC says little: where each class has one image, a name for each image is right."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -60,7 +63,11 @@ class Output:
         ]
         for one in self.collections:
             classes = len({item.label for item in one.test})
-            said.append(f"{one.name}: {len(one.test)} test images of {classes} classes, drawn from {len(one.pool)}")
+            said.append(
+                f"{one.name}: {len(one.test)} test images of {classes} classes; {len(one.pool)} in the support pool"
+            )
+            if len(one.test) < FEW * classes:
+                said.append(f"{one.name}: fewer than {FEW} test images a class: cACC flatters methods with many names")
             said += [f"{one.name}: {note}" for note in one.notes]
             if one.set_aside:
                 said.append(f"{one.name}: {len(one.set_aside)} inputs were set aside")

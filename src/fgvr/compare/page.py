@@ -11,7 +11,7 @@ from fgvr.compare.cell import named
 from fgvr.compare.differences import COMPARED, Difference
 from fgvr.compare.row import Row
 from fgvr.compare.summary import Line
-from fgvr.compare.table import HEADERS, HEADS, SHOWN, cells, difference_cells
+from fgvr.compare.table import HEADERS, HEADS, SHOWN, cells, difference_cells, partial
 from fgvr.labels import normalise
 from fgvr.report.charts import interval_chart, scatter_chart
 from fgvr.report.render import rendered
@@ -70,12 +70,14 @@ def page_of(
 
 def _summary(lines: Sequence[Line]) -> str:
     methods, collections = {line.method for line in lines}, {line.collection for line in lines}
-    best = max((line for line in lines if line.whole and "cacc" in line.figures), key=_cacc, default=None)
     words = f"{len(methods)} methods on the same images, encoder, MLLM and metrics"
     words += "." if len(collections) == 1 else f", {len(collections)} tables."
-    return (
-        words if best is None else f"{words} Highest cACC: {best.title}, {100 * _cacc(best):.1f} % ({best.collection})."
-    )
+    for key in CHARTED:  # cACC alone would praise a method whose every name is wrong
+        found = [(line.figures[key].value, line) for line in lines if line.whole and key in line.figures]
+        if found:
+            value, best = max(found, key=lambda pair: pair[0])
+            words += f" Highest {HEADS[key]}: {best.title}, {100 * value:.1f} % ({best.collection})."
+    return words
 
 
 def _cacc(line: Line) -> float:
@@ -94,7 +96,7 @@ def _part(name: str, number: int, lines: Sequence[Line], compared: Sequence[Diff
         "charts": [(HEADS[key], chart) for key in CHARTED if (chart := _chart(here, key)) is not None],
         "cost": scatter_chart(costs, "cACC of each method over the questions it asks; the table gives the figures"),
         "rows": [list(zip(cells(line), _sort_keys(line), strict=True)) for line in here],
-        "partial": any(not line.whole for line in here),
+        "partial": partial(here),
         "differences": [difference_cells(one) for one in pairs],
         "against": pairs[0].against if pairs else "",
         "paired": pairs[0].paired if pairs else "",
@@ -137,10 +139,6 @@ def disputed(folder: Path, methods: Sequence[Row], truth: Sequence[ImageItem]) -
         }
         for item in chosen
     ]
-
-
-def _said(said: Sequence[Mapping[str, str | None]], item: ImageItem) -> list[str]:
-    return [name for names in said if (name := names.get(item.id)) is not None]
 
 
 def _named(name: str | None, item: ImageItem) -> tuple[str, bool]:

@@ -30,13 +30,18 @@ def cells(line: Line) -> list[str]:
         line.title + marks,
         *(figure(line.figures.get(key)) for key in SHOWN),
         f"{100 * line.coverage:.1f} %",
-        f"{line.names:.0f}",
+        f"{line.names:,.0f}",
         "" if line.truth_covered is None else f"{100 * line.truth_covered:.0f} %",
         f"{usage.calls:,}",
         f"{usage.input_tokens:,} / {usage.output_tokens:,}",
         "unknown" if usage.cost is None else f"${usage.cost:.2f}",
         f"{line.seconds:.0f}",
     ]
+
+
+def partial(lines: Sequence[Line]) -> bool:
+    """Whether any line has figures of only a part, hence a star behind its name that wants explaining."""
+    return any(line.figures and not line.whole for line in lines)
 
 
 def figure(value: Interval | None) -> str:
@@ -73,12 +78,12 @@ def markdown(lines: Sequence[Line], compared: Sequence[Difference], protocol: Se
     for collection in dict.fromkeys(line.collection for line in lines):
         here = [line for line in lines if line.collection == collection]
         text += ["", f"## {_safe(collection)}", "", *grid(HEADERS, [cells(line) for line in here])]
-        if any(not line.whole for line in here):
+        if partial(here):
             text += ["", "\\* not every draw or image is answered: compare with care."]
         pairs = [one for one in compared if one.collection == collection]
         if pairs:
             heads = (f"minus {pairs[0].against}", *(HEADS[key] for key in COMPARED))
-            text += ["", f"Paired by {pairs[0].paired}, in points:", ""]
+            text += ["", f"Paired by {pairs[0].paired}, in points; a star where the interval leaves zero out:", ""]
             text += grid(heads, [difference_cells(one) for one in pairs])
         noted = [f"- {line.title}: {note}" for line in here for note in (*line.notes, *line.errors)]
         text += ["", *map(_safe, noted)] if noted else []

@@ -81,7 +81,7 @@ class TestPrompts:
         assert "{odd}" in filled(question("rar"), names=["{odd}"])[0]
 
     def test_what_is_missing_is_named(self):
-        with pytest.raises(InputError, match="category and expert"):
+        with pytest.raises(InputError, match=r"category and expert.*category=bird\+expert=ornithologist"):
             filled(question("findr_expert"), unit="species")
         with pytest.raises(InputError, match="Use one of: paper"):
             question("best")

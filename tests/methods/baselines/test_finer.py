@@ -14,7 +14,7 @@ import pytest
 from fgvr.encoders import FeatureTable
 from fgvr.errors import InputError, MllmError
 from fgvr.fieldguide.guide import by_key
-from fgvr.methods.baselines import finer
+from fgvr.methods.baselines import e_finer, findr, finer
 from fgvr.methods.baselines.finer_steps import kind_in
 from fgvr.methods.baselines.task import Material, Naming
 from fgvr.mllm import Request, ResponseCache, load_mllm
@@ -266,6 +266,18 @@ def test_a_second_encoder_votes_and_the_first_classifies(tmp_path: Path):
     naming = finer.classify(task, NAMES, FAST)
     assert naming.names == made.truth
     assert "the vote is by stronger" in naming.notes
+
+
+def test_settings_out_of_range_are_refused_before_anything_is_asked(tmp_path: Path):
+    made, talk = scripted(tmp_path)
+    for method, settings in (
+        (finer, finer.Settings(alpha=2.0)),
+        (e_finer, e_finer.Settings(min_scale=0.0)),
+        (findr, findr.Settings(views=-1)),
+    ):
+        with pytest.raises(InputError, match="out of range"):
+            method.name_images(made.task, settings)
+    assert not talk.asked
 
 
 def test_settings_out_of_range_and_no_names_are_refused(tmp_path: Path):

@@ -62,7 +62,7 @@ def read(folder: Path, *, split: str = "official", original_names: bool = False)
         counts=COUNTS,
         original_names=original_names,
         notes=(
-            f"Split: official (CoOp's is the same), {COUNTS['test']} test images. Classes: variants.",
+            f"Split: official (CoOp's is the same), which has {COUNTS['test']:,} test images. Classes: variants.",
             "The lowest 20 rows of each image are a banner with text; they were not cut off.",
         ),
         problems=[

@@ -129,7 +129,7 @@ def by_folder(folder: Path, name: str) -> tuple[list[str], list[Entry]]:
 def notes(name: str) -> tuple[str, ...]:
     """What a figure on CoOp's split must state."""
     known = FILES[name]
-    which = f"Split: CoOp's ({known.file}), {known.test} test images."
+    which = f"Split: CoOp's ({known.file}), which has {known.test:,} test images."
     mixed = "CoOp's test list is not the official one: never compare a figure on one with a figure on the other."
     return (which, mixed) if known.own_test else (which,)
 
@@ -138,7 +138,7 @@ def official_notes(name: str, test: int | None) -> tuple[str, ...]:
     """What a figure on the official split must state; ``test``: size of the official test list, if there is one."""
     if test is None:
         return ("Split: none is official; draw one, or use CoOp's.",)
-    which = f"Split: official, {test} test images."
+    which = f"Split: official, which has {test:,} test images."
     known = FILES.get(name)
     if known is None or not known.own_test:
         return (which,)

@@ -45,7 +45,7 @@ def read(folder: Path, *, split: str = "official", original_names: bool = False)
         classes=classes,
         counts=COUNTS,
         original_names=original_names,
-        notes=(f"Split: official, {COUNTS['test']} test images.",),
+        notes=(f"Split: official, which has {COUNTS['test']:,} test images.",),
         problems=[*problems, *count_problem(len(classes), CLASSES), *folder_problem(placed)],
     )
 

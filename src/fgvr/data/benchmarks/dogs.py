@@ -48,7 +48,7 @@ def read(folder: Path, *, split: str = "official", original_names: bool = False)
         classes=classes,
         counts=COUNTS,
         original_names=original_names,
-        notes=(f"Split: official, {COUNTS['test']} test images.", "The images are ImageNet's."),
+        notes=(f"Split: official, which has {COUNTS['test']:,} test images.", "The images are ImageNet's."),
         problems=[*problems, *agreement],
     )
 

@@ -49,6 +49,7 @@ class Question:
         return frozenset(field for _, field, _, _ in fields if field)
 
 
+_EXAMPLES = {"category": "+category=bird", "unit": "+unit=species", "expert": "+expert=ornithologist"}
 _FINDR = "FiNDR (arXiv 2512.18897), data/generate_classnames.py, "
 _CASED = "CaSED (arXiv 2306.00917), altndrr/vic, configs/experiment/baseline/"
 _EXPERT = "You are a professional {expert} and an expert in {category} classification."
@@ -123,7 +124,7 @@ def filled(
     if missing:
         raise InputError(
             f"this prompt speaks of {' and '.join(dict.fromkeys(missing))}",
-            remedy="State it in the settings, e.g. direct:prompt=findr_meta+category=bird+unit=species.",
+            remedy=f"State it in the settings: direct:prompt=...{''.join(_EXAMPLES.get(one, '') for one in missing)}.",
             source=asked.source,
         )
     text, system = (None if one is None else one.format(**stated) for one in (asked.text, asked.system))

@@ -7,8 +7,8 @@ sentences with the name as subject; it is used for the vote and for the prototyp
 1. *Names.* The released code reads FineR's published lists. Here FineR's guessing runs (``finer.guess``; its deviations
    hold, and what it asked before is not asked again).
 2. *Sentences.* The released code asks Gemini 2.0 Flash, and on errors the next of fourteen models; ``eval`` reads the
-   reply, and one without a list gives way to "a photo of a NAME.". Here one model, no ``eval``, the same way out, and
-   the number of names without sentences is kept.
+   reply, and one without a list gives way to "a photo of a NAME.". Here one model asked once, no ``eval``, the same way
+   out, and the number of names without sentences is kept. Temperature 1: the code leaves it to the service.
 3. *Which kind of thing.* The released prompt says "a type of bird" by data set; here each name has the super-category
    of the first image it was guessed for.
 4. *Fewer than asked.* Sentences are used as they come, without repeats and without those that read like instructions;
@@ -28,7 +28,7 @@ from fgvr.methods.baselines.coupling import unit
 from fgvr.methods.baselines.finer_prompts import plural
 from fgvr.methods.baselines.guesses import plain_answer, read_list
 from fgvr.methods.baselines.task import Naming, Task
-from fgvr.methods.baselines.voted import name_by_vote
+from fgvr.methods.baselines.voted import check, name_by_vote
 from fgvr.methods.baselines.voting import distinct_names
 from fgvr.mllm.base import Parameters, Request
 
@@ -82,6 +82,7 @@ def sentences_prompt(name: str, kind: str, *, count: int = 100) -> str:
 def name_images(task: Task, settings: Settings | None = None) -> Naming:
     """Names for the test images. Raises ``InputError`` when no guess could be read."""
     settings = settings or Settings()
+    check(settings.alpha, settings.views, settings.min_scale)
     guessed = finer.guess(task, settings)
     kind_of = {
         name: kind for names, kind in reversed(list(zip(guessed.names, guessed.kinds, strict=True))) for name in names

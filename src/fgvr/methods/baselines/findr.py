@@ -14,7 +14,8 @@ would know them; then one question an image; then a second model converts the an
    (top name of each image). Here as released.
 5. *Top name only*, as released (``top1_only``; its other setting compares with the string "true" and keeps nothing).
 6. *Thinking.* The released code gives Gemini 24,576 tokens of thought; its Qwen results are without. Here whatever the
-   MLLM does by itself; ``max_tokens`` bounds the reply.
+   MLLM does by itself; ``max_tokens`` bounds the reply (512; a model that thinks in words may want more). The released
+   code sets neither a length nor, beyond the service's own, a temperature; here the temperature is 0.
 7. *Recorded replies.* A recording holds one reply an image: it is that image's answer, and no meta question is asked.
 
 Prompts: ``findr_prompts.py``. Vote and coupling: ``voting.py``, ``coupling.py``.
@@ -31,7 +32,7 @@ from fgvr.labels import parse_reply
 from fgvr.methods.baselines import findr_prompts as prompts
 from fgvr.methods.baselines.guesses import display_line, plain_answer, plain_name, read_numbered, read_words
 from fgvr.methods.baselines.task import Naming, Task
-from fgvr.methods.baselines.voted import name_by_vote, text_step_note
+from fgvr.methods.baselines.voted import check, name_by_vote, text_step_note
 from fgvr.methods.baselines.voting import distinct_names
 from fgvr.mllm.base import BY_ITEM, Parameters, Request
 from fgvr.naming.prompts import meta_images
@@ -68,6 +69,7 @@ def calls(support: int, test: int, settings: Settings) -> int:
 def name_images(task: Task, settings: Settings | None = None) -> Naming:
     """Names for the test images. Raises ``InputError`` for an unknown design or when no answer holds a name."""
     settings = settings or Settings()
+    check(settings.alpha, settings.views, settings.min_scale)
     if settings.design not in DESIGNS:
         raise InputError(f"FiNDR has no design {settings.design!r}", remedy=f"Use one of {', '.join(DESIGNS)}.")
     recorded = task.mllm.preprocessing == BY_ITEM

@@ -7,11 +7,13 @@ language model guess three names an image, vote among all names, couple texts an
 1. *Super-categories.* The released code takes the most frequent one (two for pets) of a closed list. Here the question
    is open, and every word that at least 5 % of the images gave is a super-category with attributes of its own;
    ``categories=1`` is the paper's majority, ``closed=True`` the released question. An image whose own word is rarer
-   counts as the most frequent one.
+   counts as the most frequent one. The released code asks of each pet once more whether it is a dog ("dog or car");
+   here the first answer stands.
 2. *Attributes.* The released ones were asked for several times and then written into the code by hand. Here one call a
    super-category; at most ``attributes`` are used.
-3. *Temperature.* 0.9 for the guess, as released. The released code has no seed; here one is sent, made of the task's
-   and the picture's content, so that an answer can be kept and two images described alike are still guessed twice.
+3. *Temperature, length.* 0.9 for the guess, 0.1 for the attributes, as released. The released code has no seed; here
+   one is sent, made of the task's and the picture's content, so that an answer can be kept and two images described
+   alike are still guessed twice. It sets no length; here every reply has one (``MAX_TOKENS`` for a guess).
 4. *Parsing.* The released code forces braces round the reply, and drops it (and its names) where that is no JSON. Here
    see ``guesses.py``; what still gives no name is counted, never guessed again. At most ``guesses`` names count.
 5. *Commas.* The released code splits dogs' and pets' names at commas after dropping repeats, so its lists hold repeats.
@@ -35,7 +37,7 @@ from fgvr.methods.baselines.finer_prompts import SYSTEM, guess_prompt
 from fgvr.methods.baselines.finer_steps import ANYTHING, MOST_KINDS, Described, describe, how_to, identify
 from fgvr.methods.baselines.guesses import read_guesses
 from fgvr.methods.baselines.task import Naming, Task
-from fgvr.methods.baselines.voted import name_by_vote, text_step_note
+from fgvr.methods.baselines.voted import check, name_by_vote, text_step_note
 from fgvr.methods.baselines.voting import distinct_names
 from fgvr.mllm.base import BY_ITEM, Parameters, Request
 
@@ -88,6 +90,7 @@ def calls(support: int, test: int, settings: Settings) -> int:
 def name_images(task: Task, settings: Settings | None = None) -> Naming:
     """Names for the test images. Raises ``InputError`` when no guess could be read."""
     settings = settings or Settings()
+    check(settings.alpha, settings.views, settings.min_scale)
     guessed = guess(task, settings)
     naming = classify(task, [name for names in guessed.names for name in names], settings)
     figures = {**guessed.figures, **naming.figures}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ class Task:
     def views(self, table: FeatureTable, count: int, *, min_scale: float = 0.5) -> np.ndarray:
         """Features of the plain view and of ``count`` random crops and flips: (N, 1 + count, D) float32, unit norm."""
         names = ("plain", *crop_views(count, min_scale=min_scale))
-        found = self.store.features(table.items, self.encoder, views=names).features
+        told = partial(self.report, "views")
+        found = self.store.features(table.items, self.encoder, views=names, progress=told).features
         return np.asarray(found).reshape(len(table.items), len(names), -1)
 
 

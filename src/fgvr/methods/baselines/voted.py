@@ -49,7 +49,7 @@ def name_by_vote(
     """
     if not names:
         raise InputError("there is no name to vote for", remedy="Look at the replies in the ledger.")
-    _check(alpha, views, min_scale)
+    check(alpha, views, min_scale)
     task.report("vote", 0, len(task.support.items))
     candidates = texts(task.encoder)
     kept, votes = elect(*_ballot(task, texts, candidates), share=share)
@@ -67,7 +67,8 @@ def name_by_vote(
     return Naming(tuple(vocabulary[index] for index in chosen), vocabulary, notes=_voter_note(task), figures=figures)
 
 
-def _check(alpha: float, views: int, min_scale: float) -> None:
+def check(alpha: float, views: int, min_scale: float) -> None:
+    """Raises ``InputError`` for a setting without sense; methods call it before their first question is paid for."""
     if not (0 <= alpha <= 1 and views >= 0 and 0 < min_scale <= 1):
         raise InputError(
             "a setting is out of range",

@@ -73,6 +73,19 @@ def load_recordings(shared: Path) -> list[Recording]:
     return [load_recording(shared, *which) for which in RECORDINGS]
 
 
+def readable_recordings(shared: Path) -> tuple[list[Recording], list[MaterialError]]:
+    """Those of `RECORDINGS` that can be read, and why the others cannot. Raises the first reason where none can."""
+    found, faults = [], []
+    for which in RECORDINGS:
+        try:
+            found.append(load_recording(shared, *which))
+        except MaterialError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return found, faults
+
+
 def load_recording(shared: Path, dataset: str, recorder: str, title: str) -> Recording:
     """Join replies to feature rows by file name. Raises `MaterialError` unless they match one to one."""
     vectors = shared / "data" / "vectors" / "clip_vitb16_support"

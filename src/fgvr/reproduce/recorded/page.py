@@ -8,11 +8,10 @@ import os
 import platform
 
 from fgvr.data.benchmarks.names import ACCEPTED, CORRECTED
-from fgvr.reproduce.recorded import expected
+from fgvr.reproduce.recorded import expected, material
 from fgvr.reproduce.recorded.alignment import WORDS
 from fgvr.reproduce.recorded.findings import Findings
 from fgvr.reproduce.recorded.heldout import DIRECT, TUNING
-from fgvr.reproduce.recorded.material import IMAGE_ENCODER
 from fgvr.reproduce.recorded.page_agreement import agreement
 from fgvr.reproduce.recorded.prose import (
     AGREEMENT_NOTE,
@@ -53,11 +52,13 @@ def _protocol(found: Findings) -> str:
         f"Written by `fgvr reproduce recorded` on {datetime.date.today().isoformat()}; {platform.system()} "
         f"{platform.machine()}, {os.cpu_count()} cores, CPU only, Python {platform.python_version()}, {versions}.",
         f"Recordings: {recordings}.",
-        f"Sentence encoder of every sACC: {found.encoder}, raw names. Image encoder: {IMAGE_ENCODER}.",
+        f"Sentence encoder of every sACC: {found.encoder}, raw names. Image encoder: {material.IMAGE_ENCODER}.",
         f"Seed {found.seed}. Intervals: 95 % bootstrap over *classes*, {found.resamples} resamples, {classes}",
         f"Random sets: {found.draws} draws for coverage, {found.runs} for the classifier.",
         "Per cent throughout. In brackets after a figure: the earlier probe's figure and the difference in points.",
     ]
+    if found.seed or set(found.models) != {title for *_, title in material.RECORDINGS}:
+        lines.append("What is said between the tables was read off a run on all recordings with seed 0, not this one.")
     return "\n".join(f"- {line}" for line in lines)
 
 
