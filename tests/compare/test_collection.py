@@ -98,7 +98,7 @@ def test_a_collection_needs_images_labels_and_distinct_ids() -> None:
     one, other = POOL[:2]
     assert Collection("c", (one,), (other,)).test == (other,)
     for pool, test in ((), (one,)), ((one,), ()):
-        with pytest.raises(InputError, match="needs support and test"):
+        with pytest.raises(InputError, match="needs support and labelled test"):
             Collection("c", pool, test)
     with pytest.raises(EvaluationError, match="1 test images have no true name"):
         Collection("c", (one,), (one, replace(other, label=None)))

@@ -75,7 +75,8 @@ def compare(
     against: Annotated[str | None, typer.Option(help="Differences are to this method; the first by default.")] = None,
     budget: o.BudgetCap = None,
     budget_each: Annotated[
-        float | None, typer.Option("--budget-each", help="US dollars each method may take on a draw, as if alone.")
+        float | None,
+        typer.Option("--budget-each", min=0.0, help="US dollars each method may take on a draw, as if alone."),
     ] = None,
     allow_unpriced: o.AllowUnpriced = False,
     prices: o.Prices = None,
@@ -260,16 +261,12 @@ def _leave(rows: Sequence[Row], broken: int) -> None:
 
 
 def _list() -> None:
-    from dataclasses import fields
-
     from fgvr.compare.method import find, known
 
     rows = []
     for name, title in known().items():
-        settings = find(name).settings
-        rows.append(
-            [name, title, ", ".join(f"{field.name}={getattr(settings, field.name)}" for field in fields(settings))]
-        )
+        settings = vars(find(name).settings).items()
+        rows.append([name, title, ", ".join(f"{field}={value}" for field, value in settings)])
     size = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, title, given in rows:
         out(f"{name:{size[0]}}  {title:{size[1]}}  {given}")

@@ -314,5 +314,13 @@ def test_progress_is_reported_by_stage(tmp_path: Path):
     seen: list[tuple[str, int, int]] = []
     finer.name_images(replace(made.task, report=lambda *what: seen.append(what)), FAST)
     stages = dict.fromkeys(stage for stage, _, _ in seen)
-    assert list(stages) == ["finer:identify", "finer:howto", "finer:describe", "finer:guess", "vote", "classify"]
+    assert list(stages) == [
+        "finer:identify",
+        "finer:howto",
+        "finer:describe",
+        "finer:guess",
+        "vote",
+        "views",
+        "classify",
+    ]
     assert all(0 <= done <= total for _, done, total in seen)
