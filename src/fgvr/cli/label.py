@@ -23,7 +23,6 @@ from fgvr.cli.inputs import (
     start_afresh,
 )
 from fgvr.cli.tables import count, money, pairs
-from fgvr.labels.normalise import without_hidden
 
 if TYPE_CHECKING:
     from fgvr.naming.labelling import Labelled
@@ -262,6 +261,8 @@ def _row(named: NamedImage, labelled: Labelled) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> list[Any]:
     """A row for people: alternatives in one cell, the reply in one line and without hidden characters."""
+    from fgvr.labels.normalise import without_hidden
+
     plain = {**row, "alternatives": "; ".join(row["alternatives"]), "reply": without_hidden(row["reply"])}
     return [plain[column] for column in COLUMNS]
 

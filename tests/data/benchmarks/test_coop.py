@@ -61,7 +61,7 @@ def test_the_table_holds_the_published_sizes(name: str):
 def test_the_two_flower_tests_are_told_apart():
     assert coop.FILES["flowers102"].test == 2463
     (which, warning) = coop.notes("flowers102")
-    assert "2463" in which
+    assert "2,463" in which
     assert "never compare" in warning
     official = " ".join(coop.official_notes("flowers102", 6149))
     assert "6149" in official
