@@ -142,7 +142,7 @@ def official_notes(name: str, test: int | None) -> tuple[str, ...]:
     known = FILES.get(name)
     if known is None or not known.own_test:
         return (which,)
-    return (which, f"CoOp tests on another list ({known.test} images): never compare a figure on one with the other.")
+    return (which, f"CoOp tests on another list ({known.test:,} images): never compare a figure on one with the other.")
 
 
 def stated(name: str, *, other: bool, test: int | None) -> tuple[str, ...]:
