@@ -19,7 +19,7 @@ from embedded_results import draw
 from near_variants import write_section
 
 from fgvr.compare import Collection, Draw, Row, Terms, compare
-from fgvr.compare.differences import differences
+from fgvr.compare.differences import differences, paired_by
 from fgvr.compare.summary import Line, lines
 from fgvr.compare.table import HEADERS, HEADS, cells, difference_cells, figure, grid
 from fgvr.encoders import load_encoder
@@ -140,7 +140,14 @@ def full_table(study: Study) -> list[str]:
     """Every method, three support pictures a species."""
     rows = study.run("table", METHODS, Draw())
     found = lines(rows)
-    compared = differences(rows, "direct")
+    collection = study.collection
+    compared = differences(
+        rows,
+        "direct",
+        root=study.work / "runs" / "table",
+        truth={collection.name: collection.test},
+        sentence_encoder=study.terms.sentence_encoder,
+    )
     return [
         "## The fair table: every vocabulary-free method on the embedded world",
         "",
@@ -148,11 +155,12 @@ def full_table(study: Study) -> list[str]:
         "one draw, calls and tokens as if the method ran alone, seconds with other work on the machine. *Truth in names*: species with an accepted name in the",
         "label space. Steps of pure text (FineR, E-FineR) are answered by `fieldguide-text`, which knows the guide's own",
         "descriptions and names of all species, those withheld from the MLLM included: an advantage as large as GPT's",
-        "knowledge of birds, which no other row has. A figure without ± does not depend on the draw.",
+        "knowledge of birds, which no other row has. Brackets instead of ±: no draw changes the figure; bootstrap over the pictures.",
         "",
         *grid(HEADERS, [cells(line) for line in found]),
         "",
-        "Minus the MLLM on every picture, paired by draw, in points; a star where the interval leaves zero out:",
+        f"Minus the MLLM on every picture, paired by {paired_by(compared)}, in points; a star where the interval leaves",
+        "zero out:",
         "",
         *grid(("method", *(HEADS[key] for key in ("cacc", "sacc", "synonym"))), list(map(difference_cells, compared))),
         "",

@@ -210,7 +210,7 @@ def test_a_recording_that_is_missing_does_not_cost_the_others(shared: Path, monk
     assert "a recording is left out" in result.stderr
     assert "cars196_rows.csv" in result.stderr
     assert "Birds Qwen" in result.stdout
-    assert "was read off a run on all recordings with seed 0, not this one" in result.stdout
+    assert "was read off a run of everything with seed 0, not this one" in result.stdout
 
 
 def test_a_shifted_recording_is_refused_on_the_command_line(

@@ -135,10 +135,26 @@ def test_only_whole_draws_are_compared() -> None:
     rows += [row("knn", 0), row("knn", 1, answered=9), row("knn", 2, status="stopped"), failed("knn", 3)]
     assert differences(rows, "direct") == []  # one pair, no folder to pair images by
     assert differences(rows, "no_such") == []
-    rows += [row("rar", 1, figures={"cacc": 0.6}), row("rar", 3, figures={"cacc": 0.6})]
+    rows += [row("rar", 1, figures={"cacc": 0.6}), row("rar", 3, figures={"cacc": 0.6002})]
     (found,) = differences(rows, "direct")
-    assert (found.method, found.figures["cacc"].value) == ("rar", pytest.approx(0.1))
+    assert (found.method, found.figures["cacc"].value) == ("rar", pytest.approx(0.1001))
     assert found.clear("cacc")
+
+
+def test_draws_that_change_nothing_tell_nothing_about_spread(tmp_path: Path) -> None:
+    rows = [
+        row(name, seed, figures={"cacc": value}) for seed in (0, 1) for name, value in (("direct", 0.5), ("knn", 0.4))
+    ]
+    assert [line.figures["cacc"] for line in lines(rows)] == [rows[0].figures["cacc"], rows[1].figures["cacc"]]
+    assert differences(rows, "direct") == []
+    truth = items("aabb")
+    for one, names in zip(rows[:2], ("aabb", "aaba")):
+        folder = tmp_path / "birds" / "seed-0" / folder_name(one.method)
+        keep(folder, "d", one, items=truth, naming=Naming(tuple(names)))
+    (found,) = differences(rows, "direct", root=tmp_path, truth={"birds": truth})
+    assert (found.paired, found.figures["synonym"].value) == ("images", -0.25)
+    varied = [row("knn", 2, figures={"cacc": 0.3}), row("direct", 2, figures={"cacc": 0.5}), *rows]
+    assert [one.paired for one in differences(varied, "direct")] == ["draws"]
 
 
 def items(labels: str) -> tuple[ImageItem, ...]:

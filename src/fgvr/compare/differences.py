@@ -45,8 +45,8 @@ def differences(
 ) -> list[Difference]:
     """Every method minus ``against``, each collection; only draws on which both are whole (every image answered).
 
-    ``root`` and ``truth`` (collection to its test images) serve comparisons with one draw: the names are read from the
-    comparison's folder and paired by image. Without them such a comparison gives none.
+    ``root`` and ``truth`` (collection to its test images) serve comparisons with one draw, and methods whose figures no
+    draw changes: the names are read from the comparison's folder and paired by image. Without them these give none.
     """
     found = []
     for collection in dict.fromkeys(row.collection for row in rows):
@@ -54,11 +54,26 @@ def differences(
         bases = {row.seed: row for row in here if row.method == against}
         for method in dict.fromkeys(row.method for row in here if row.method != against):
             pairs = [(row, bases[row.seed]) for row in here if row.method == method and row.seed in bases]
-            if len(pairs) > 1:
+            if _vary(pairs):
                 found.append(_by_draw(pairs))
             elif pairs and root is not None and truth is not None:
                 found += _by_image(*pairs[0], root, truth[collection], sentence_encoder)
     return found
+
+
+def paired_by(found: Sequence[Difference]) -> str:
+    """How the differences of one table are paired, in words."""
+    kinds = {one.paired for one in found}
+    return "draws (±) and, where no draw changes anything, images (brackets)" if len(kinds) > 1 else "".join(kinds)
+
+
+def _vary(pairs: Sequence[tuple[Row, Row]]) -> bool:
+    """Whether some figure of either side differs between draws."""
+    sides = [
+        [tuple(row.figures[key].value for key in COMPARED if key in row.figures) for row in side]
+        for side in zip(*pairs)
+    ]
+    return any(len(set(side)) > 1 for side in sides)
 
 
 def _by_draw(pairs: Sequence[tuple[Row, Row]]) -> Difference:

@@ -55,7 +55,7 @@ class Output:
             f"encoder {terms.encoder.name} ({terms.encoder.fingerprint[:12]}), MLLM {terms.mllm.name}"
             + ("" if terms.llm is None else f", text steps by {terms.llm.name}"),
             f"sACC {sentence}, best accepted name; cACC by normalised name; accuracy: exact or accepted name",
-            "± half of the 95 % t interval over draws"
+            "± half of the 95 % t interval over draws; [bootstrap interval over images] where no draw changes a figure"
             if several
             else f"[95 % bootstrap interval over images, {terms.resamples} resamples]",
             "calls, tokens, money: as if the method ran alone; seconds: wall clock here, where answers may be shared",

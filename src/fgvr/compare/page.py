@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvr.compare.cell import named
-from fgvr.compare.differences import COMPARED, Difference
+from fgvr.compare.differences import COMPARED, Difference, paired_by
 from fgvr.compare.row import Row
 from fgvr.compare.summary import Line
 from fgvr.compare.table import HEADERS, HEADS, SHOWN, cells, difference_cells, partial
@@ -99,7 +99,7 @@ def _part(name: str, number: int, lines: Sequence[Line], compared: Sequence[Diff
         "partial": partial(here),
         "differences": [difference_cells(one) for one in pairs],
         "against": pairs[0].against if pairs else "",
-        "paired": pairs[0].paired if pairs else "",
+        "paired": paired_by(pairs),
         "notes": [(line.title, shown(note)) for line in here for note in line.notes],
     }
 

@@ -1,7 +1,7 @@
 """From rows to the table: one line a collection and method, over its draws, and one over all collections.
 
-Intervals: over two or more draws, mean ± half of the 95 % t interval over draws; with one draw, the bootstrap interval
-over its images. Differences are paired by draw, or with one draw by image.
+Intervals: over two or more draws, mean ± half of the 95 % t interval over draws; with one draw, or where no draw
+changes a figure, the bootstrap interval over images. Differences are paired by draw, in these two cases by image.
 """
 
 from __future__ import annotations
@@ -97,7 +97,11 @@ def _figures(rows: Sequence[Row]) -> dict[str, Interval]:
     if len(rows) == 1:
         return dict(rows[0].figures)
     shared = [key for key in (rows[0].figures if rows else ()) if all(key in row.figures for row in rows)]
-    return {key: over_draws([row.figures[key].value for row in rows]) for key in shared}
+    values = {key: [row.figures[key].value for row in rows] for key in shared}
+    return {
+        key: over_draws(each) if len(set(each)) > 1 else rows[0].figures[key]  # draws that change nothing tell nothing
+        for key, each in values.items()
+    }
 
 
 def _mean(parts: Sequence[Line], rows: Sequence[Sequence[Row]]) -> Line:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgvr.compare.differences import COMPARED, Difference
+from fgvr.compare.differences import COMPARED, Difference, paired_by
 from fgvr.compare.row import FIGURES, Row
 from fgvr.compare.summary import Line
 from fgvr.data import csv_bytes
@@ -83,7 +83,7 @@ def markdown(lines: Sequence[Line], compared: Sequence[Difference], protocol: Se
         pairs = [one for one in compared if one.collection == collection]
         if pairs:
             heads = (f"minus {pairs[0].against}", *(HEADS[key] for key in COMPARED))
-            text += ["", f"Paired by {pairs[0].paired}, in points; a star where the interval leaves zero out:", ""]
+            text += ["", f"Paired by {paired_by(pairs)}, in points; a star where the interval leaves zero out:", ""]
             text += grid(heads, [difference_cells(one) for one in pairs])
         noted = [f"- {line.title}: {note}" for line in here for note in (*line.notes, *line.errors)]
         text += ["", *map(_safe, noted)] if noted else []

@@ -57,8 +57,8 @@ def _protocol(found: Findings) -> str:
         f"Random sets: {found.draws} draws for coverage, {found.runs} for the classifier.",
         "Per cent throughout. In brackets after a figure: the earlier probe's figure and the difference in points.",
     ]
-    if found.seed or set(found.models) != {title for *_, title in material.RECORDINGS}:
-        lines.append("What is said between the tables was read off a run on all recordings with seed 0, not this one.")
+    if found.seed or not found.methods or set(found.models) != {title for *_, title in material.RECORDINGS}:
+        lines.append("What is said between the tables was read off a run of everything with seed 0, not this one.")
     return "\n".join(f"- {line}" for line in lines)
 
 
