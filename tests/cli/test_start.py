@@ -18,15 +18,16 @@ HEAVY = {"torch", "transformers", "numpy", "scipy", "PIL", "pyarrow", "openai", 
 
 
 def test_help_is_quick():
-    command = [sys.executable, "-m", "fgvr", "--help"]
-    subprocess.run(command, capture_output=True, check=True)  # compiles
-    taken = []
-    for _ in range(5):
-        began = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        taken.append(time.perf_counter() - began)
+    """Against the interpreter with the command-line package alone: other work on the machine slows both."""
+    commands = {"bare": ["-c", "import typer"], "help": ["-m", "fgvr", "--help"]}
+    taken: dict[str, list[float]] = {"bare": [], "help": []}
+    for _ in range(6):  # the first compiles
+        for name, arguments in commands.items():
+            began = time.perf_counter()
+            done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+            taken[name].append(time.perf_counter() - began)
     assert "fit" in done.stdout
-    assert min(taken) < 0.3, taken  # the least: other work on the machine is not the command's doing
+    assert min(taken["help"]) < 5 * min(taken["bare"]), taken
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "near", "--help"], ["--version"]])
