@@ -49,6 +49,12 @@ NAMED = [
      "Jackdaw", None),
     ("* **Common Name:** Stock Dove\n* **Scientific Name:** *Columba oenas*", "Stock Dove", None),
     ("<think>It might be a Linnet or a Twite.</think>Twite", "Twite", None),
+    ("<think>It might be a Linnet.</think> <answer>Twite</answer>", "Twite", None),
+    ("<think>\nA Linnet? No.\n</think>\n\n<answer>\nThis is a **Twite**.\n</answer>", "Twite", None),
+    ("A Linnet?</think><answer>Stock Dove (Columba oenas)</answer>", "Stock Dove", "Columba oenas"),
+    ('<think>..</think><answer>{"common_name": "Stock Dove"}</answer>', "Stock Dove", None),
+    ("<answer>I think it is a Marsh Tit.</answer> The Linnet is smaller.", "Marsh Tit", None),
+    ("<think>The Linnet is smaller. <answer>Twite</answer>", "Twite", None),
     # JSON, whole, fenced, in prose, cut off, single-quoted
     ('{"common_name": "Stock Dove", "scientific_name": "Columba oenas"}', "Stock Dove", "Columba oenas"),
     ('```json\n{"species": "Stock Dove"}\n```', "Stock Dove", None),
@@ -166,7 +172,7 @@ FRAGMENTS = st.lists(
     st.sampled_from(
         ["**", "*", "_", "{", "}", "[", "]", '"', "'", ":", ",", "(", ")", "\n", "the bird is ", "Species: ", "name",
          "or ", "a ", "Linnet", "known as ", "specifically ", "- ", "1. ", "```json", "</think>", "\\", "\ud800", "é",
-         "identified as ", "not ", "confidence: ", "9", "%", " ", "."]
+         "identified as ", "not ", "confidence: ", "9", "%", " ", ".", "<think>", "<answer>", "</answer>"]
     ),
     max_size=60,
 ).map("".join)  # fmt: skip
@@ -189,3 +195,45 @@ def test_a_list_that_was_never_closed_does_not_swallow_the_next_field() -> None:
     reply = '{"common_name": "Marsh Tit", "alternatives": ["Willow Tit", "Coal Tit", "confidence": 0.9}'
     parsed = parse_reply(reply)
     assert (parsed.name, parsed.alternatives, parsed.confidence) == ("Marsh Tit", ("Willow Tit", "Coal Tit"), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        ("<think>It is a Linnet, without doubt", "cut off"),
+        ("<think>Species: Linnet. <answer>Twite</answer> or is it", "cut off"),
+        ("<think>The bird is a Linnet.</think>", "no answer"),
+        ("<think>The bird is a Linnet.</think> <answer>Twi", "unclosed"),
+        ("<answer>Linnet</answer> <answer>Twite</answer>", "several answers"),
+        ("<think><answer>Linnet</answer></think> <answer>Twite</answer>", "nested"),
+        ("The bird is a Linnet. <answer> </answer>", "empty answer"),
+        ("Linnet</answer>", "wrong order"),
+    ],
+)
+def test_tags_without_one_clear_answer_name_nothing(reply: str, fault: str) -> None:
+    parsed = parse_reply(reply, "a")
+    assert (parsed.name, parsed.alternatives, parsed.status) == (None, (), "unparsed")
+    assert parsed.note == f"tags: {fault}"
+    assert parsed.reply == reply
+
+
+def test_an_answer_in_tags_is_read_as_the_same_reply_without_them() -> None:
+    for answer in (
+        "Linnet, Twite",
+        "Linnet or Twite",
+        "unknown",
+        "I cannot tell.",
+        "- Linnet\n- Twite",
+        "maybe a Linnet",
+    ):
+        plain, tagged = parse_reply(answer), parse_reply(f"<think>Stock Dove.</think><answer>{answer}</answer>")
+        assert (tagged.name, tagged.alternatives, tagged.status) == (plain.name, plain.alternatives, plain.status)
+
+
+@given(FRAGMENTS)
+def test_what_stands_in_the_thinking_never_becomes_a_name(thought: str) -> None:
+    parsed = parse_reply(
+        f"<think>The bird is a Capercaillie. {thought.replace('<', '')}</think> <answer>Twite</answer>"
+    )
+    assert (parsed.name, parsed.alternatives) == ("Twite", ())
+    assert parse_reply(f"<think>The bird is a Capercaillie. {thought.replace('<', '')}").name is None

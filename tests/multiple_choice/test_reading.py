@@ -131,6 +131,15 @@ def test_answers_between_tags():
         assert fine_r1_choice(bad, BIRDS) is None
 
 
+def test_an_empty_answer_is_one_and_an_answer_inside_the_thinking_is_none():
+    assert answer_between_tags("<answer> </answer>") == ""
+    assert fine_r1_choice("<answer> </answer>", BIRDS) is None
+    inside = "<think>Perhaps <answer>B</answer>?</think>"
+    assert answer_between_tags(inside) is None
+    assert answer_between_tags(f"{inside} <answer>C</answer>") is None
+    assert fine_r1_choice("<THINK>A or B</THINK>\n<Answer>\nB\n</Answer>", BIRDS) == 1
+
+
 def test_fine_r1s_released_rule_pays_for_listing_everything():
     everything = f"<answer>{', '.join(BIRDS)}</answer>"
     assert all(fine_r1_official(everything, bird) for bird in BIRDS)

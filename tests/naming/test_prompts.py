@@ -6,12 +6,14 @@ import hashlib
 
 import pytest
 
+from fgvr.methods.fine_r1 import prompts as fine_r1
 from fgvr.naming.prompts import (
     META_PROMPT,
     PAPER_PROMPT,
     PAPER_PROMPT_INTRODUCTION,
     category_of,
     meta_images,
+    reasoned_prompt,
     structured_prompt,
 )
 
@@ -28,6 +30,20 @@ def test_our_prompts_do_not_change_unnoticed():
     assert '"common_name"' in structured_prompt("birds")
     assert "collection of birds." in structured_prompt("birds")
     assert "collection of things." in structured_prompt(None)
+
+
+def test_the_reasoned_prompts_are_fine_r1s_and_our_short_one():
+    """The words a model is tuned in (``methods/fine_r1``, which naming may not import) are those it is asked in."""
+    assert reasoned_prompt() == (
+        "Given the question: What kind of object is this?. This is a fine-grained question. Output reasoning in "
+        "<think></think> and the final answer in <answer></answer>."
+    )
+    assert reasoned_prompt(short=True) == (
+        "What kind of object is this? Think in <think> tags, then answer in <answer> tags."
+    )
+    for question in (fine_r1.question_of(None), "What {kind} of bird is this?"):
+        assert reasoned_prompt(question) == fine_r1.open_prompt(question)
+        assert reasoned_prompt(question, short=True) == fine_r1.open_prompt(question, style="short")
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from fgvr.mllm.base import Mllm, Reply, Request
     from fgvr.types import ImageItem
 
-BUILT_IN_PROMPTS = ("paper", "structured")
-
 
 def prompt_options(prompt: str) -> dict[str, Any]:
-    """``--prompt`` as the two arguments of ``label_images``. Raises ``InputError`` for an empty or one-word text."""
-    if prompt in BUILT_IN_PROMPTS:
+    """``--prompt`` as the two arguments of ``label_images``. Raises ``InputError`` for an empty or one-word text.
+
+    A question of one's own that speaks of ``<think>`` gets room for the thinking.
+    """
+    from fgvr.naming.labelling import PROMPTS
+
+    if prompt in PROMPTS:
         return {"prompt": prompt, "text": None}
     if len(prompt.split()) < 2:
-        remedy = "Use paper, structured, or write a whole question."
+        remedy = f"Use {', '.join(PROMPTS)}, or write a whole question."
         raise InputError("this prompt is no question", remedy=remedy, prompt=prompt)
-    return {"prompt": "paper", "text": prompt}
+    return {"prompt": "reasoned" if "<think>" in prompt else "paper", "text": prompt}
 
 
 def first_items(found: Items, limit: int | None) -> Items:

@@ -108,7 +108,9 @@ MllmMaybe = Annotated[str | None, typer.Option("--mllm", help=_MLLM)]
 EncoderName = Annotated[
     str, typer.Option("--encoder", help="fieldguide, or a CLIP-like folder or Hub id.", show_default=False)
 ]
-Prompt = Annotated[str, typer.Option("--prompt", help="paper, structured, or a question of your own.")]
+Prompt = Annotated[
+    str, typer.Option("--prompt", help="paper, structured, reasoned, reasoned-short, or a question of your own.")
+]
 BudgetCap = Annotated[float | None, typer.Option("--budget", help="Spend at most so many US dollars.")]
 AllowUnpriced = Annotated[bool, typer.Option("--allow-unpriced", help="Go on although the model's price is unknown.")]
 Prices = Annotated[Path | None, typer.Option("--prices", help="JSON file of prices per million tokens.")]

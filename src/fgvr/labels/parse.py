@@ -1,5 +1,9 @@
 """From an MLLM's reply to the name it gives: the one home of reading free text.
 
+Of a reply in tags (``<think>reasons</think> <answer>name</answer>``) only the answer is read, in the way of any other
+reply; what stands in the thinking never becomes a name, and tags without one clear answer name nothing (``tagged.py``).
+Without answer tags, what stands outside the thinking is the reply.
+
 A reply is tried as structured data, as a bare name or list, and then as prose. In prose every place that announces a
 name ("Species: ...", "is identified as ...", "the bird in the image is ...") is a candidate; candidates are weighed by
 how final their cue is, whether they are written like a name, and how often the reply repeats them. Nothing is ever
@@ -19,6 +23,7 @@ from fgvr.labels.doubts import instruction_like, suspicion
 from fgvr.labels.normalise import display_name, normalise, without_hidden
 from fgvr.labels.phrases import BOLD, Phrase, clean_name, is_name, is_scientific, read_phrase, split_pair
 from fgvr.labels.structured import Fields, read_confidence, read_structured
+from fgvr.labels.tagged import NO_ANSWER, NO_TAGS, answer_in
 from fgvr.types import NamedImage
 
 HEAD, TAIL = 16_000, 16_000
@@ -39,10 +44,13 @@ def parse_reply(text: str, item_id: str = "") -> NamedImage:
 
     ``status`` is ``named``; ``refused`` ("I'm sorry, I can't ...", "unknown"); ``empty``; or ``unparsed`` where the
     reply says something but no name was found. ``name`` is ``None`` for all but the first. A reply with only a
-    scientific name carries it in both ``name`` and ``scientific``. ``note`` says what deserves a second look; a name
-    that reads like instructions is no name.
+    scientific name carries it in both ``name`` and ``scientific``. ``note`` says what deserves a second look, also why
+    tags hold no answer; a name that reads like instructions is no name.
     """
-    plain = _plain(text)
+    tagged = answer_in(text)
+    if tagged.fault not in ("", NO_TAGS) and (tagged.fault != NO_ANSWER or not tagged.outside):
+        return NamedImage(item_id, None, status="unparsed", reply=text, note=f"tags: {tagged.fault}")
+    plain = _plain(text if tagged.fault == NO_TAGS else tagged.answer or tagged.outside)
     if not plain:
         return NamedImage(item_id, None, status="empty", reply=text)
     note = suspicion(plain)
@@ -94,11 +102,9 @@ def _named(item_id: str, reply: str, names: list[str], scientific: str | None, c
 
 
 def _plain(text: str) -> str:
-    """Bounded, without hidden characters, without a reasoning block; line breaks kept."""
+    """Bounded, without hidden characters; line breaks kept."""
     if len(text) > HEAD + TAIL:
         text = text[:HEAD] + "\n" + text[-TAIL:]
-    after = text.rpartition("</think>")[2]
-    text = after if after.strip() else text
     return "\n".join(without_hidden(line) for line in text.splitlines()).strip()
 
 

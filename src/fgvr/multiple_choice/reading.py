@@ -7,7 +7,7 @@
    exactly one option's name, or a letter with that same option's name behind it. Everything else is unread.
 3. *Fine-R1* (released ``eval``): right when the true name, in lower case, is *contained* in what stands between the
    first ``<answer>`` and the last ``</answer>``; listing all options is right: `fine_r1_official`. Here the reply must
-   hold one pair of tags, and their content is read strictly: `fine_r1_choice`.
+   hold one pair of tags (``labels.tagged``), and their content is read strictly: `fine_r1_choice`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 
 from fgvr.labels.normalise import normalise
+from fgvr.labels.tagged import EMPTY, answer_in
 from fgvr.multiple_choice.prompts import LETTERS
 
 MAX_READ = 300
@@ -28,7 +29,6 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"[(\[\"'*]*([A-Za-z])(?:[)\]\"'*]*[.):,-]+[)\]\"'*]*\s*|[\"'*]*\s+)(\S.*)", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 def strict_choice(reply: str, options: Sequence[str]) -> int | None:
@@ -56,12 +56,12 @@ def official_choice(reply: str, count: int = 4) -> int | None:
 
 
 def answer_between_tags(reply: str) -> str | None:
-    """What stands in the one ``<answer>...</answer>`` of a reply; ``None`` without one, with several or nested ones."""
-    lowered = reply.lower()
-    if lowered.count("<answer>") != 1 or lowered.count("</answer>") != 1:
-        return None
-    found = _ANSWER.search(reply)
-    return found[1].strip() if found else None
+    """What stands in the one ``<answer>...</answer>`` of a reply, ``""`` where that is empty.
+
+    ``None`` without one, with several or nested ones, and for one that is part of the thinking.
+    """
+    found = answer_in(reply)
+    return "" if found.fault == EMPTY else found.answer
 
 
 def fine_r1_choice(reply: str, options: Sequence[str]) -> int | None:
@@ -73,7 +73,7 @@ def fine_r1_choice(reply: str, options: Sequence[str]) -> int | None:
 def fine_r1_official(reply: str, truth: str) -> bool:
     """Fine-R1's released rule for closed questions: the true name is a substring of the answer; no tags is wrong."""
     found = re.search(r"<answer>(.*)</answer>", reply, re.DOTALL)
-    return found is not None and truth.lower().replace("_", " ") in found[1].lower()
+    return found is not None and truth.lower().replace("_", " ") in found[1].lower().replace("_", " ")
 
 
 def _lone_letter(text: str, options: Sequence[str]) -> int | None:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fgvr.errors import InputError
 from fgvr.labels import parse_reply
 from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Request
 from fgvr.mllm.outcomes import Answers
 from fgvr.mllm.scheduler import ask_all
-from fgvr.naming.prompts import META_PROMPT, PAPER_PROMPT, category_of, meta_images, structured_prompt
+from fgvr.naming.prompts import (
+    META_PROMPT,
+    PAPER_PROMPT,
+    category_of,
+    meta_images,
+    reasoned_prompt,
+    structured_prompt,
+)
 from fgvr.types import ImageItem, NamedImage, Usage
 
 logger = logging.getLogger(__name__)
 
-PromptKind = Literal["paper", "structured"]
+PromptKind = Literal["paper", "structured", "reasoned", "reasoned-short"]
+PROMPTS: tuple[str, ...] = get_args(PromptKind)
 
-MAX_TOKENS = {"paper": 64, "structured": 200}
+MAX_TOKENS: dict[str, int] = {"paper": 64, "structured": 200, "reasoned": 2048, "reasoned-short": 256}
+"""Room for a reply. Fine-R1's evaluation gives 2048; a reply cut off in its thinking has no answer at all."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,9 @@ def label_images(
     """Ask about every image once.
 
     Args:
-        prompt: ``paper`` (verbatim) or ``structured`` (one meta question, then JSON answers).
-        text: a prompt of your own instead.
+        prompt: ``paper`` (verbatim), ``structured`` (one meta question, then JSON answers), ``reasoned`` or
+            ``reasoned-short`` (thinking in tags, then the name in tags: for a model tuned to reason).
+        text: a prompt of your own instead; ``prompt`` then says only how long a reply may be (``MAX_TOKENS``).
         hashes: SHA-256 of the items' bytes where known.
         asking: what ``ask_all`` takes: ledger, cache, concurrency, budget, progress, ...
 
@@ -83,9 +93,9 @@ def naming_requests(
     hashes: Sequence[str] = (),
 ) -> list[Request]:
     """The questions, one per item; what ``--dry-run`` counts."""
-    if prompt not in MAX_TOKENS:
-        raise InputError(f"unknown prompt {prompt!r}", remedy="Use paper or structured.")
-    question = text or (PAPER_PROMPT if prompt == "paper" else structured_prompt(category))
+    if prompt not in PROMPTS:
+        raise InputError(f"unknown prompt {prompt!r}", remedy=f"Use one of {', '.join(PROMPTS)}.")
+    question = text or _question(prompt, category)
     known = hashes or [""] * len(items)
     return [
         Request(
@@ -97,6 +107,14 @@ def naming_requests(
         )
         for item, digest in zip(items, known, strict=True)
     ]
+
+
+def _question(prompt: PromptKind, category: str | None) -> str:
+    if prompt == "paper":
+        return PAPER_PROMPT
+    if prompt == "structured":
+        return structured_prompt(category)
+    return reasoned_prompt(short=prompt == "reasoned-short")
 
 
 def _super_category(items: Sequence[ImageItem], mllm: Mllm, asking: dict[str, Any]) -> tuple[str | None, Usage]:

@@ -1,4 +1,4 @@
-"""The questions put to the MLLM: the paper's, and a better one."""
+"""The questions put to the MLLM: the paper's, a better one, and those that ask for thinking first (Fine-R1)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ Answer with one JSON object and nothing else:
 common_name: the single best fine-grained name. alternatives: up to two other names it could be, best first.
 confidence: the probability, from 0 to 1, that common_name is right. If you cannot tell, give your best guess."""
 
+REASONED_QUESTION = "What kind of object is this?"
+"""Fine-R1's first template (``eval/data``), where nobody says what the pictures show."""
+
+_REASONED = (
+    "Given the question: {question}. This is a fine-grained question. Output reasoning in <think></think> and the "
+    "final answer in <answer></answer>."
+)
+"""Fine-R1, open-world evaluation, code, letter by letter (``?.`` included)."""
+_REASONED_SHORT = "{question} Think in <think> tags, then answer in <answer> tags."
+"""The same wish in few words, as models with few positions are tuned here (``fgvr fit fine-r1``)."""
+
 MAX_CATEGORY = 40
 """Characters of a super-category; a longer reply is not a category and is not repeated to the model."""
 MAX_CATEGORY_WORDS = 3
@@ -34,6 +45,14 @@ MAX_CATEGORY_WORDS = 3
 def structured_prompt(category: str | None) -> str:
     """The better question: common and scientific name, alternatives, confidence. ``category`` from ``META_PROMPT``."""
     return _STRUCTURED.format(category=category or "things")
+
+
+def reasoned_prompt(question: str = REASONED_QUESTION, *, short: bool = False) -> str:
+    """A question to be answered in tags: ``<think>reasons</think> <answer>name</answer>`` (``labels.tagged``).
+
+    ``short``: our few words instead of Fine-R1's. A tuned model answers best in the words it was tuned with.
+    """
+    return (_REASONED_SHORT if short else _REASONED).replace("{question}", question)
 
 
 def category_of(reply: str) -> str | None:

@@ -93,7 +93,8 @@ class TestReading:
         [
             ("<think>A black cap. Common Tern?</think> <answer>Arctic Tern</answer>", "Arctic Tern"),
             ("<think>..</think>\n<answer>\nArctic Tern\n</answer>\n", "Arctic Tern"),
-            ("<answer>Common Tern</answer> no: <answer>Arctic Tern", "Arctic Tern"),
+            ("<answer>Common Tern</answer> no: <answer>Arctic Tern</answer>", None),
+            ("<answer>Arctic Ter", None),
             ("<think>cut off before it sa", None),
             ("The bird is an **Arctic Tern**.", "Arctic Tern"),
             ("['Arctic Tern', 'Common Tern']", "Arctic Tern"),
@@ -112,6 +113,7 @@ class TestReading:
     def test_a_list_begins_with_its_first(self):
         assert direct.read("Arctic Tern, sea, sky", listed=True).name == "Arctic Tern"
         assert direct.read(" , , ", listed=True).name is None
+        assert direct.read("<answer>Arctic Tern, sea, sky</answer>", listed=True).name == "Arctic Tern"
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@
 the papers (``direct_prompts``). Papers and what is done here:
 
 1. *Reading.* The papers do not say how names are read from replies (FiNDR lets the model itself turn its answer into a
-   Python dictionary and evaluates that). Here ``fgvr.labels.parse_reply``, for every method alike; of a reply with an
-   ``<answer>`` only that is read, of one to CaSED's questions only what comes before the first comma.
+   Python dictionary and evaluates that). Here ``fgvr.labels.parse_reply``, for every method alike; it reads a
+   reply in tags by its answer alone. Of a reply to CaSED's questions only what comes before the first comma is read.
 2. *No answer.* An image without a reply, and one whose reply is a refusal or names nothing, has no name; both are
    counted apart.
 3. *Probability.* What the reply or its log-probabilities say, 1 where they say nothing; not calibrated.
@@ -13,13 +13,13 @@ the papers (``direct_prompts``). Papers and what is done here:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fgvr.errors import InputError
 from fgvr.labels import parse_reply
+from fgvr.labels.tagged import answer_in
 from fgvr.methods.baselines.direct_prompts import STRUCTURED, Question, filled, question
 from fgvr.methods.baselines.task import Naming, Task
 from fgvr.mllm.base import BY_ITEM, Parameters, Request
@@ -29,8 +29,6 @@ from fgvr.naming.labelling import naming_requests
 from fgvr.types import NamedImage
 
 TITLE = "the MLLM on every image"
-_ANSWER = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
-"""The last one may have been cut off."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,12 @@ def name_images(task: Task, settings: Settings) -> Naming:
 
 
 def read(reply: str, item_id: str = "", *, listed: bool = False) -> NamedImage:
-    """``parse_reply`` of the part of a reply that answers: its last ``<answer>``, of a list (``listed``) the first."""
-    said = _ANSWER.findall(reply)
-    text = said[-1] if said else reply
-    if listed:
-        text = next((part for part in text.split(",") if part.strip()), text)
-    return replace(parse_reply(text, item_id), reply=reply)
+    """``parse_reply``; of a list (``listed``) its first part alone, with or without answer tags around the list."""
+    if not listed:
+        return parse_reply(reply, item_id)
+    text = answer_in(reply).answer or reply
+    first = next((part for part in text.split(",") if part.strip()), text)
+    return replace(parse_reply(first, item_id), reply=reply)
 
 
 def _listed(task: Task, asked: Question) -> tuple[tuple[str, ...], list[str]]:

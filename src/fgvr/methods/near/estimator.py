@@ -45,7 +45,7 @@ class NeaR:
         encoder: a ``transformers`` CLIP-like folder or Hub id, ``fieldguide``, or a loaded encoder.
         mllm: ``openai:MODEL``, ``local:...``, ``replay:FILE.jsonl``, ``fieldguide``, or a provider. Only for ``fit``.
         settings: candidate sets, tuning, merging, calibration; defaults are the workshop method.
-        prompt: ``paper`` or ``structured``.
+        prompt: as in ``naming.label_images``.
         text: a prompt of your own.
         support_size: photographs to name when there are more; ``None`` names all.
         choose: which of them: ``random`` draws by ``seed``; ``spread`` and ``active`` encode all first and leave
