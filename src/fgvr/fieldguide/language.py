@@ -2,8 +2,9 @@
 
 It sees no picture. It knows the field guide's text: **the true names and descriptions of all species, also of those the
 MLLM was withheld**, as GPT-3.5 knows the names of real birds from books. That is an advantage over the MLLM, to be
-stated beside every result it had a part in (``ADVANTAGE``). It is a program, not a model: it reads the few prompts that
-FineR, E-FineR, FiNDR and Finedefics put, and says plainly that it does not understand anything else.
+stated beside every result it had a part in (``ADVANTAGE``; as a teacher of reasoning also ``rationales.ADVANTAGE``). It
+is a program, not a model: it reads the few prompts that FineR, E-FineR, FiNDR, Finedefics and Fine-R1 put, and says
+plainly that it does not understand anything else.
 
 =================  ===================================================================================================
 how-to             the attributes that the guide gives for a super-category
@@ -12,9 +13,15 @@ sentences          what the guide says about a name, two attributes a sentence; 
 conversion         the names in a text as a Python dictionary
 summary            five sentences made of the answers in the prompt, uncorrected: it sees no picture
 tags               the guide's value of each attribute asked about, for a name
+reasoning          a rationale in four sections for the name in the prompt (``rationales``), from the guide's attributes
+                   and not from the features in the prompt; its candidates are those of a line "Candidates only from:
+                   A, B, C" where the prompt has one, else any species of the guide
 =================  ===================================================================================================
 
-Deterministic: neither ``temperature`` nor ``seed`` changes a reply. Token counts are rules of thumb.
+Deterministic, and neither ``temperature`` nor ``seed`` changes a reply, with one exception: **reasoning** is written
+anew for another prompt, seed or temperature, so that asking again can bring another text; sampled without a seed, also
+for another item id. Replies are cached by just these (``mllm.cache.request_key``), so a cached one is the one that
+would be written. Token counts are rules of thumb.
 """
 
 from __future__ import annotations
@@ -27,10 +34,12 @@ from collections.abc import Sequence
 
 from fgvr.errors import MllmError
 from fgvr.fieldguide import language_knowledge as knowledge
+from fgvr.fieldguide import rationales
 from fgvr.fieldguide.language_summary import summary
 from fgvr.labels import parse_reply
 from fgvr.labels.lists import read_list
 from fgvr.mllm.base import Reply, Request
+from fgvr.mllm.cache import is_repeatable
 from fgvr.mllm.tokens import likely_input_tokens, text_tokens
 from fgvr.types import Usage
 
@@ -47,6 +56,10 @@ _PAIR = re.compile(r"(?m)^\s*- '''([^'\n]{1,120})''': '''(.{0,1000}?)'''\s*$")
 _SENTENCES = re.compile(r'Generate (\d{1,4}) .{0,60}?sentences with noun "([^"\n]{1,120})"')
 _CONVERT = re.compile(r"Convert the below text.*?\bThe text:\s*(.*)", re.DOTALL)
 _TAGS = re.compile(r'What does the [\w -]{1,40} called "([^"\n]{1,120})" look like\?[^\n]{0,200}\n(\[[^\n]{0,4000}\])')
+_REASONING = re.compile(
+    r"(?m)This is a picture of an? ([^\n]{1,120}?)(?: with the following visual features:|\.?[^\S\n]*$)"
+)
+_ALLOWED = re.compile(r"(?i)\bcandidates only from: ?([^\n]{1,20000})")
 _TEMPLATE = "attribute name"
 """What stands where an attribute would in the prompt's description of its own format."""
 
@@ -56,7 +69,7 @@ class FieldGuideText:
 
     def __init__(self) -> None:
         self.name = NAME
-        self.revision = hashlib.sha256(knowledge.as_text().encode()).hexdigest()[:16]
+        self.revision = hashlib.sha256((knowledge.as_text() + rationales.as_text()).encode()).hexdigest()[:16]
         self.preprocessing = "text only"
         self.batch_size = 64
         self.local = True
@@ -74,7 +87,7 @@ class FieldGuideText:
                 item=request.item_id,
             )
         started = time.perf_counter()
-        text = reply_to(request.prompt)
+        text = reply_to(request.prompt, variation=_variation(request))
         usage = Usage(
             calls=1,
             input_tokens=likely_input_tokens(request, self.name),
@@ -84,8 +97,20 @@ class FieldGuideText:
         return Reply(request.item_id, text, self.name, usage, usage_estimated=True)
 
 
-def reply_to(prompt: str) -> str:
-    """What the field guide says to ``prompt``; ``PUZZLED`` to anything but the prompts of the module docstring."""
+def _variation(request: Request) -> str:
+    """What besides the prompt may change how a rationale is worded."""
+    said = request.parameters
+    sampled = "" if is_repeatable(said) else request.item_id
+    return f"{said.seed}\0{said.temperature}\0{sampled}"
+
+
+def reply_to(prompt: str, *, variation: str = "") -> str:
+    """What the field guide says to ``prompt``; ``PUZZLED`` to anything but the prompts of the module docstring.
+
+    ``variation``: any text; another one words a rationale in another way.
+    """
+    if "<prediction>" in prompt and (reasoned := _REASONING.search(prompt)):
+        return _reasoning(reasoned.group(1), prompt, variation)
     if "Output a Python list object" in prompt and (found := list(_HOW_TO.finditer(prompt))):
         return _attributes(found[0].group(1))
     if "three possible" in prompt and (said := _GUESS.search(prompt)):
@@ -141,6 +166,31 @@ def _tags(name: str, attributes: Sequence[str]) -> str:
     known = knowledge.values_of(name)
     values = {attribute: known[attribute] for attribute in attributes if attribute in known}
     return json.dumps(values) if values else f'The field guide knows nothing called "{name}".'
+
+
+def _reasoning(name: str, prompt: str, variation: str) -> str:
+    """The four sections that Fine-R1's structured prompt asks for; brief ones where it says so."""
+    if knowledge.species_called(name) is None:
+        return f'The field guide knows nothing called "{name}".'
+    length: rationales.Length = "short" if re.search(r"\b[Bb]e brief\b", prompt) else "full"
+    told = rationales.sections(name, key=f"{prompt}\0{variation}", length=length, among=_allowed(prompt))
+    options = ("\n" if length == "full" else ", ").join(told.options)
+    parts = {
+        "analysis": told.analysis,
+        "options": options,
+        "comparison": told.comparison,
+        "prediction": told.prediction,
+    }
+    return "\n".join(f"<{part}>{text}</{part}>" for part, text in parts.items())
+
+
+def _allowed(prompt: str) -> tuple[str, ...] | None:
+    """The names that a prompt allows as candidates, a list or set apart by commas; ``None`` where it says nothing."""
+    line = _ALLOWED.search(prompt)
+    if line is None:
+        return None
+    names = read_list(line.group(1), most=10_000) if line.group(1).startswith("[") else line.group(1).split(",")
+    return tuple(name.strip(" .") for name in names)
 
 
 def _sentences(name: str, count: int) -> str:

@@ -122,9 +122,14 @@ def _spread(sentences: Sequence[str], most: int) -> Iterator[str]:
     return (sentences[int(step * number)] for number in range(min(most, len(sentences))))
 
 
+def species_called(name: str) -> Species | None:
+    """The species with this name, common, scientific or synonym, in any form; ``None`` if the guide has none."""
+    return _named().get(normalise(name))
+
+
 def values_of(name: str) -> Mapping[str, str]:
     """Attribute to value of a species, by any accepted name; of a group, what its species share; else ``{}``."""
-    species = _named().get(normalise(name))
+    species = species_called(name)
     if species is not None:
         return species.attributes
     group = [one for one in all_species() if normalise(one.genus) == normalise(name)]
