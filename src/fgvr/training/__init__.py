@@ -28,3 +28,5 @@ from fgvr.training.targets import CONNECTOR_LINEAR as CONNECTOR_LINEAR
 from fgvr.training.targets import FINEDEFICS_TARGETS as FINEDEFICS_TARGETS
 from fgvr.training.targets import LANGUAGE_AND_CONNECTOR as LANGUAGE_AND_CONNECTOR
 from fgvr.training.targets import LANGUAGE_LINEAR as LANGUAGE_LINEAR
+from fgvr.training.targets import VISION as VISION
+from fgvr.training.targets import VISION_AND_CONNECTOR as VISION_AND_CONNECTOR

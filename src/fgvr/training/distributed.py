@@ -29,10 +29,12 @@ def make_accelerator(*, precision: str) -> Accelerator:
 
     Raises ``MissingExtraError`` without accelerate, ``InputError`` for DeepSpeed and FSDP version 1.
     """
+    from datetime import timedelta
+
     import torch
 
     try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
         from accelerate.state import AcceleratorState
         from accelerate.utils import parse_flag_from_env
     except ImportError as error:
@@ -42,8 +44,10 @@ def make_accelerator(*, precision: str) -> Accelerator:
         raise InputError("training under DeepSpeed is not supported", remedy=remedy)
     automatic = "bf16" if torch.cuda.is_available() else "no"
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a tower's last layers may not be read
+    waiting = InitProcessGroupKwargs(timeout=timedelta(days=2))  # while the first process asks a teacher or examines
     AcceleratorState._reset_state()  # else the first training of a process would set the precision of all
-    accelerator = Accelerator(mixed_precision=automatic if precision == "auto" else precision, kwargs_handlers=[unused])
+    chosen = automatic if precision == "auto" else precision
+    accelerator = Accelerator(mixed_precision=chosen, kwargs_handlers=[unused, waiting])
     if is_spread(accelerator) and not accelerator.is_fsdp2:
         raise InputError("FSDP version 1 is not supported", remedy="Set fsdp_version: 2 in accelerate's configuration.")
     return accelerator

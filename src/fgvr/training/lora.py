@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ class Lora:
     targets: str = LANGUAGE_LINEAR
     """Regular expression on the whole module name; see ``targets.py`` for those that include the connector."""
     full: bool = False
-    """Train all weights instead; the rest is then without effect."""
+    """Train all weights instead, but those of ``frozen``; the rest is then without effect."""
+    frozen: str | None = None
+    """With ``full``: regular expression found in the names of the weights that are left as they are; see ``targets.py``
+    (``VISION``, ``VISION_AND_CONNECTOR``)."""
     init: Init = "uniform"
     """How A begins (B is zero): ``uniform`` (Kaiming's, peft's default) or ``gaussian`` (deviation 1 / rank; what
     Finedefics uses)."""
@@ -61,7 +65,7 @@ def prepare_model(mllm: LocalMllm, lora: Lora, *, seed: int) -> Any:
     if lora.full and quantisation_of(mllm.model):
         raise InputError("4-bit weights cannot be trained", remedy="Use LoRA, or load the model without quantise.")
     if lora.full:
-        return mllm.model.float().requires_grad_(True)
+        return _whole_model(mllm.model, lora.frozen)
     try:
         from peft import LoraConfig
     except ImportError as error:
@@ -85,6 +89,20 @@ def prepare_model(mllm: LocalMllm, lora: Lora, *, seed: int) -> Any:
             "LoRA cannot be put on this model", remedy="Correct the target expression.", targets=lora.targets,
             reason=str(error)[:200],
         ) from error  # fmt: skip
+    return model
+
+
+def _whole_model(model: Any, frozen: str | None) -> Any:
+    """All weights to be trained but those whose names ``frozen`` is found in."""
+    model = model.float().requires_grad_(True)
+    if frozen is None:
+        return model
+    expression = re.compile(frozen)
+    left = [weight for name, weight in model.named_parameters() if expression.search(name)]
+    if not left:
+        raise InputError("no weight of this model is meant by frozen", remedy="Correct the expression.", frozen=frozen)
+    for weight in left:
+        weight.requires_grad_(False)
     return model
 
 

@@ -1,7 +1,8 @@
 """Training rows: pictures, a prompt, the answer to be learned; from ShareGPT JSON or JSON Lines, checked one by one.
 
 ShareGPT (what the released LLaVA, Finedefics and Fine-R1 data use): a list of ``{"image": path or "images": [paths],
-"conversations": [{"from": "human", "value": "<image>\\n..."}, {"from": "gpt", "value": "..."}]}``. JSON Lines: one
+"conversations": [{"from": "human", "value": "<image>\\n..."}, {"from": "gpt", "value": "..."}]}``, or, as Fine-R1's,
+``"messages": [{"role": "user", "content": "<image>..."}, {"role": "assistant", "content": "..."}]``. JSON Lines: one
 ``{"image" or "images", "prompt", "answer"}`` a line, optionally ``id``, ``system`` and ``meta``.
 
 1. *Where pictures stand.* ``<image>`` marks in a text are counted (as many as pictures, or none at all) and removed:
@@ -28,6 +29,7 @@ from fgvr.types import ImageItem, SetAside
 
 MARK = "<image>"
 _HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant", "model")
+_TURNS = {"conversations": ("from", "value"), "messages": ("role", "content")}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _sharegpt(row: TrainingRow) -> dict[str, Any]:
 def _row(record: object, number: int, base: Path) -> TrainingRow:
     if not isinstance(record, Mapping):
         raise _BadRowError("bad row", "not an object")
-    system, prompt, answer = _turns(record) if "conversations" in record else _plain(record)
+    form = next((name for name in _TURNS if name in record), None)
+    system, prompt, answer = _turns(record, form) if form else _plain(record)
     pictures = _pictures(record)
     marks = prompt.count(MARK)
     if marks not in (0, len(pictures)):
@@ -171,12 +174,12 @@ def _row(record: object, number: int, base: Path) -> TrainingRow:
     )
 
 
-def _turns(record: Mapping[str, Any]) -> tuple[str | None, str, str]:
-    """(system, prompt, answer) of a ShareGPT record."""
-    turns = record["conversations"]
+def _turns(record: Mapping[str, Any], form: str) -> tuple[str | None, str, str]:
+    """(system, prompt, answer) of a ShareGPT record; ``form`` is one of ``_TURNS``."""
+    turns, (speaker, said_in) = record[form], _TURNS[form]
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
-        raise _BadRowError("bad row", "conversations is not a list of turns")
-    said = [(str(turn.get("from")), _text(turn.get("value"), "value")) for turn in turns]
+        raise _BadRowError("bad row", f"{form} is not a list of turns")
+    said = [(str(turn.get(speaker)), _text(turn.get(said_in), said_in)) for turn in turns]
     system = said.pop(0)[1] if said and said[0][0] == "system" else None
     if len(said) > 2:
         raise _BadRowError("several turns", f"{len(said)} turns")

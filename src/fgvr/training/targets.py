@@ -30,6 +30,11 @@ LANGUAGE_AND_CONNECTOR = f"{LANGUAGE_LINEAR}|{CONNECTOR_LINEAR}"
 """Language model, connector and, where there is one, resampler: what Finedefics tunes (paper, appendix A.2)."""
 FINEDEFICS_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj.*"
 """Of Finedefics' released code, for Idefics2."""
+VISION = r"\b(vision_tower|vision_model|visual)\.(?!merger|deepstack_merger_list)"
+"""Weights of the vision tower, for ``Lora(full=True, frozen=...)``."""
+VISION_AND_CONNECTOR = r"\b(vision_tower|vision_model|visual|multi_modal_projector|connector)\."
+"""Weights of vision tower and connector: what LLaMA-Factory leaves frozen in what it calls full tuning, and so what
+Fine-R1's released recipe trains is the language model alone."""
 _MEAN_A_CONNECTOR = (CONNECTOR_LINEAR, LANGUAGE_AND_CONNECTOR, FINEDEFICS_TARGETS)
 
 
