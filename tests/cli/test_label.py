@@ -52,6 +52,32 @@ def test_dry_run_makes_no_call_and_no_folder(world, tmp_path, monkeypatch):
     assert 0 < ahead["cost"] <= ahead["cost_at_most"]
 
 
+def test_a_dry_run_counts_the_thinking_too(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    command = ("label", world.photographs, "--out", tmp_path / "run", "--mllm", "openai:gpt-4o", "--dry-run", "--json")
+    own = "Which bird is this? Think in <think> tags, then answer in <answer> tags."
+    rooms = {"paper": 64, "What bird is this?": 64, "reasoned": 2048, "reasoned-short": 256, own: 2048}
+    for prompt, room in rooms.items():
+        assert json.loads(done(*command, "--prompt", prompt).stdout)["output_tokens"] == 24 * room // 2
+    refused = fgvr(*command, "--prompt", "reasons")
+    assert refused.exit_code == 2
+    assert "reasoned, reasoned-short, or write a whole question" in " ".join(refused.stderr.split())
+
+
+def test_replies_in_tags_are_named_by_their_answers(world, tmp_path):
+    images = [json.loads(line)["image"] for line in world.recording.read_text().splitlines()]
+    said = ["<think>A Reed Warbler?</think> <answer>Sedge Warbler</answer>", "<think>A Reed Warbler, since"]
+    recording = tmp_path / "replies.jsonl"
+    lines = [{"image": image, "reply": said[place % 2], "model": "tuned"} for place, image in enumerate(images)]
+    recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = ("label", world.photographs, "--out", tmp_path / "run", "--mllm", f"replay:{recording}", "--json")
+    summary = json.loads(done(*command, "--prompt", "reasoned").stdout)
+    assert summary["statuses"] == {"named": 12, "unparsed": 12}
+    assert summary["doubtful"] == {"tags: cut off": 12}
+    assert {row["name"] for row in rows(tmp_path / "run" / "labels.jsonl")} == {"Sedge Warbler", None}
+
+
 def test_the_cap_stops_the_run_and_a_higher_one_goes_on(world, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
     command = ("label", world.photographs, "--out", tmp_path / "run", "--mllm", "openai:gpt-4o", "--json")

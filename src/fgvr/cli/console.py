@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import shutil
 import sys
 import time
 import unicodedata
@@ -20,6 +22,8 @@ from fgvr.types import SetAside
 
 QUIET_INTERVAL = 10.0
 """Seconds between progress lines where there is no terminal."""
+HEADER_EVERY = 20
+"""Rows of a live table after which its header comes again."""
 SHOWN = 5
 """Inputs set aside that are listed by name."""
 
@@ -121,6 +125,8 @@ class Progress:
         self._began = self._told = 0.0
         self._first = 0
         self._noted = ""
+        self._rows = 0
+        self._row_told = -math.inf
         self._terminal = sys.stderr.isatty()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -128,6 +134,7 @@ class Progress:
         if stage != self._stage:
             self.close()
             self._stage, self._first, self._began, self._noted = stage, done, time.monotonic(), ""
+            self._rows, self._row_told = 0, -math.inf
             self._told = self._began
         if self._terminal:
             self._show(done, total)
@@ -143,6 +150,26 @@ class Progress:
         self._noted = "  ".join(live_line(noted, done, total).split("  ")[1:3])  # loss and its parts, rate
         if self._bar is not None:
             self._bar.set_postfix_str(self._noted)
+
+    @property
+    def columns(self) -> int:
+        """Width of the terminal, 0 where there is none."""
+        return shutil.get_terminal_size().columns if self._terminal else 0
+
+    def row(self, row: str, *, header: str, plain: str, last: bool = False) -> None:
+        """The next row of a live table: above the bar on a terminal, its header first and every ``HEADER_EVERY`` rows.
+
+        Without a terminal ``plain`` (the row with its labels) is printed now and then, and for the ``last`` row.
+        """
+        if self._terminal:
+            from tqdm import tqdm
+
+            shown = [header, row] if self._rows % HEADER_EVERY == 0 else [row]
+            tqdm.write("\n".join(_encodable(text, sys.stderr.encoding) for text in shown), file=sys.stderr)
+            self._rows += 1
+        elif last or time.monotonic() - self._row_told >= QUIET_INTERVAL:
+            self._row_told = time.monotonic()
+            note(plain)
 
     def close(self) -> None:
         """End the bar of the present stage."""

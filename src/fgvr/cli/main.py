@@ -23,9 +23,11 @@ from fgvr.cli import (
     describe,
     doctor,
     evaluate,
+    examine,
     fewshot,
     fieldguide,
     fit,
+    fit_fine_r1,
     fit_finedefics,
     fit_ranker,
     fit_rar,
@@ -80,6 +82,7 @@ app = typer.Typer(
 )
 fit.app.command("rar")(fit_rar.rar)
 fit.app.command("finedefics")(fit_finedefics.finedefics)
+fit.app.command("fine-r1")(fit_fine_r1.fine_r1)
 fit.app.command("ranker")(fit_ranker.ranker)
 app.add_typer(fit.app, name="fit")
 app.add_typer(data.app, name="data")
@@ -94,6 +97,7 @@ app.command("fewshot")(fewshot.fewshot)
 app.command("multiple-choice")(multiple_choice.multiple_choice)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("examine")(examine.examine)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)

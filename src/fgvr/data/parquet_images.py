@@ -138,13 +138,13 @@ def _item(
         label = _label(row.get(columns.label) if columns.label else None, columns.names)
         data = picture if isinstance(picture, bytes) else _get(picture, "bytes")
         if isinstance(data, bytes) and data:
-            return ImageItem(id_, _written(data, where.out), label, (), split)
+            return ImageItem(id_, written_picture(data, where.out), label, (), split)
         return ImageItem(id_, _beside(named, where), label, (), split)
     except ImageError as error:
         return SetAside(id_, shown, error.reason, error.message)
 
 
-def _written(data: bytes, out: Path) -> Path:
+def written_picture(data: bytes, out: Path) -> Path:
     """The file of a picture, written unless it is there. Raises ``ImageError`` for what is no picture."""
     if len(data) > DEFAULT_LIMITS.max_bytes:
         raise ImageError(f"{len(data):,} bytes", reason="too large")

@@ -69,18 +69,20 @@
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest(".open");
-    if (button) open(button);
-    if (event.target === viewer) viewer.close();
+    if (button && viewer) open(button);
+    if (viewer && event.target === viewer) viewer.close();
   });
-  one(".close", viewer).addEventListener("click", () => viewer.close());
-  one(".prev", viewer).addEventListener("click", () => step(-1));
-  one(".next", viewer).addEventListener("click", () => step(1));
-  one(".reveal", viewer).addEventListener("click", () => viewer.classList.remove("covered"));
-  viewer.addEventListener("close", () => current && current.focus());
-  viewer.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") step(-1);
-    if (event.key === "ArrowRight") step(1);
-  });
+  if (viewer) {  // pages of tables have none
+    one(".close", viewer).addEventListener("click", () => viewer.close());
+    one(".prev", viewer).addEventListener("click", () => step(-1));
+    one(".next", viewer).addEventListener("click", () => step(1));
+    one(".reveal", viewer).addEventListener("click", () => viewer.classList.remove("covered"));
+    viewer.addEventListener("close", () => current && current.focus());
+    viewer.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowLeft") step(-1);
+      if (event.key === "ArrowRight") step(1);
+    });
+  }
 
   // Tables: sort by a column, filter the long ones.
   const value = (row, column) => {

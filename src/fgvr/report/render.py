@@ -58,17 +58,19 @@ def _rendered(data: ReportData, pictures: Thumbnails, max_per_class: int) -> str
     return rendered(_resource("page.html.j2"), page=page, pictures=pictures)
 
 
-def rendered(template: str, **values: object) -> str:
+def rendered(template: str, *, own_script: str | None = None, own_style: str = "", **values: object) -> str:
     """A page in the reports' dress: ``template`` may use ``css``, ``script`` and ``policy`` beside ``values``.
 
-    Every value is escaped and loses its hidden characters; markup must be made with ``markupsafe.Markup``.
+    ``own_script`` takes the place of the reports' script, ``own_style`` follows their style sheet: text of this
+    package's files, or made from checked parts. Every value is escaped and loses its hidden characters; markup must be
+    made with ``markupsafe.Markup``.
     """
-    script = _resource("page.js")
+    script = _resource("page.js") if own_script is None else own_script
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    style = _trusted(_resource("page.css"))
+    style = _trusted(_resource("page.css") + own_style)
     return _template(template).render(css=style, script=_trusted(script), policy=policy, **values)
 
 
