@@ -38,6 +38,7 @@ ORDER = (
     "ranking",
     "ranking_7b",
     "alignment_step",
+    "policy_step",
     "growth",
     "demo_profile",
 )

@@ -12,7 +12,7 @@ import argparse
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,10 @@ def header() -> list[str]:
         "Nothing is trained here: the same questions are put to the embedded MLLM (5 M parameters, **drawings only**: on",
         "photographs it is expected at chance, 25 per cent) and to `photo_dual_encoder` (MobileNetV2 + MiniLM; **not",
         f"CLIP**). Division into seen and unseen classes as above, seed {SEED}; the first {A_CLASS} test photographs a class by the",
-        "same seed. *Closed*: the true name and three others, in every rotation, strict reading; a blank grey picture as",
-        "control; of names scored whole (plain question, dual encoder) nothing is listed, so nothing is rotated. *Open*:",
-        "the encoder chooses among all names, which the MLLM is not given. *Similarity*: relative to the data's own",
+        "same seed. *Closed*: the true name and three others. Where tags are asked for (greedy, 100 tokens, short wording)",
+        "the options are listed in one shuffled order and the reply is read strictly; else whole names are scored and",
+        "nothing is listed. *Blank*: the same questions about a plain grey picture. *Open*: the encoder chooses among all",
+        "names, which the MLLM is not given. *Similarity*: relative to the data's own",
         "super-category (cat or dog; fruit, vegetable or package), by the same encoder's text tower. Per cent, 95 %",
         f"bootstrap over photographs. `scripts/fine_r1_photos_exam.py`, {date.today()}, {platform.machine()} CPU, float32.",
     ]
@@ -127,7 +128,7 @@ def examination(collection: Collection, encoder: DualEncoder, work: Path) -> Exa
         items=table.items,
         questions={source: make_questions(table.items, found, seed=SEED).questions for source, found in wrong.items()},
         sources={
-            NEAREST: encoder_source(encoder, compared=[encoder.fingerprint]),
+            NEAREST: replace(encoder_source(encoder, compared=[encoder.fingerprint]), encoder=Path(encoder.name).name),
             RANDOM: Source(RANDOM, seed=SEED),
             SIBLINGS: Source(SIBLINGS, seed=SEED),
         },
@@ -148,48 +149,59 @@ def exam_section(
     collection: Collection, exam: Exam, encoder: DualEncoder, mllm: Mllm, work: Path, cache: ResponseCache
 ) -> list[str]:
     """Both tables of one collection."""
-    asking: dict[str, Any] = {"hashes": exam.hashes, "max_tokens": TOKENS, "cache": cache}
+    asking: dict[str, Any] = {"hashes": exam.hashes, "max_tokens": TOKENS, "cache": cache, "style": "short"}
+    store = work / "features"
+    named = {
+        source: {
+            PLAIN: examine(mllm, **about(exam, source, encoder), **asking, free=True),
+            **dual(exam, source, encoder, store),
+        }
+        for source in exam.questions
+    }
     asking["blank"] = write_blank(work / "blank.png")
-    found = {source: rows(exam, source, encoder, mllm, work, asking) for source in exam.questions}
-    seen = sum(str(item.label) in set(exam.seen) for item in exam.items)
-    tagged = found[NEAREST][TAGS].figure("closed", "tagged", ALL)
+    whole = {**about(exam, RANDOM, encoder), "open_items": exam.items}
+    rows = {
+        TAGS: examine(mllm, **whole, **asking, rotations=False),
+        PLAIN: examine(mllm, **whole, **asking, free=True),
+        **dual(exam, RANDOM, encoder, store, open_items=exam.items),
+    }
     return [
         "",
         f"### {collection.title}",
         "",
-        f"{len(exam.items)} photographs, {seen} of seen classes; {len(exam.names)} names. Wrong options: "
-        f"{exam.sources[RANDOM].words()}. Replies with one pair of answer tags: {percent(tagged)}. "
-        f"Questions with a reply: {min(one.replied for one in found[RANDOM].values()):.1%}.",
+        f"{len(exam.items)} photographs, {sum(str(item.label) in set(exam.seen) for item in exam.items)} of them of seen "
+        f"classes; {len(exam.names)} names. Wrong options: {exam.sources[RANDOM].words()}. Replies with one pair of answer "
+        f"tags: {percent(rows[TAGS].figure('closed', 'tagged', ALL))} of the closed world's, "
+        f"{percent(rows[TAGS].figure('open', 'tagged', ALL))} of the open world's. Questions with a reply: "
+        f"{100 * min(one.replied for one in rows.values()):.1f} per cent.",
         "",
-        *main_table(found[RANDOM]),
+        *main_table(rows),
         "",
-        f"Accuracy by where the wrong options come from (*nearest* are the mistakes of the dual encoder itself; *siblings*"
-        f" share the {collection.kin_word} where it has other classes):",
+        unmoved(rows[PLAIN]),
         "",
-        *source_table(found),
+        f"The same photographs with other wrong options (closed, all classes), and the paired difference. *nearest*: "
+        f"{exam.sources[NEAREST].words()}; *siblings* share the {collection.kin_word} where it has other classes.",
+        "",
+        *source_table(named),
     ]
 
 
-def rows(
-    exam: Exam, source: str, encoder: DualEncoder, mllm: Mllm, work: Path, asking: Mapping[str, Any]
-) -> dict[str, Examined]:
-    """Every row of the tables on the questions of one source."""
-    same: dict[str, Any] = {
+def about(exam: Exam, source: str, encoder: DualEncoder) -> dict[str, Any]:
+    """What every row of a table is asked and scored with."""
+    return {
         "closed": exam.questions[source],
-        "open_items": exam.items,
         "seen": exam.seen,
         "super_category": exam.kinds,
         "sentences": DualTexts(encoder),
         "source": exam.sources[source],
         "seed": SEED,
     }
-    dual = contrastive_rows([encoder], **same, names=exam.names, store=work / "features")
-    return {
-        TAGS: examine(mllm, **same, **asking, style="short"),
-        PLAIN: examine(mllm, **same, **asking, style="short", free=True),
-        PROMPT: dual[0],
-        ENSEMBLE: dual[1],
-    }
+
+
+def dual(exam: Exam, source: str, encoder: DualEncoder, store: Path, **more: Any) -> dict[str, Examined]:
+    """The rows of the dual encoder."""
+    found = contrastive_rows([encoder], **about(exam, source, encoder), **more, names=exam.names, store=store)
+    return dict(zip((PROMPT, ENSEMBLE), found, strict=True))
 
 
 def main_table(found: Mapping[str, Examined]) -> list[str]:
@@ -209,6 +221,17 @@ def main_table(found: Mapping[str, Examined]) -> list[str]:
     ]
 
 
+def unmoved(examined: Examined) -> str:
+    """How often the plain question's choice is the one made about the grey picture."""
+    chosen = {
+        control: {row["id"]: row["chosen"] for row in examined.parts["closed"].replies if row["control"] == control}
+        for control in ("picture", "blank")
+    }
+    same = [float(name == chosen["blank"][item]) for item, name in chosen["picture"].items()]
+    share = bootstrap_mean(same, seed=SEED).percent()
+    return f"Of the embedded MLLM's choices by the plain question {share} are those it makes about the grey picture."
+
+
 def source_table(found: Mapping[str, Mapping[str, Examined]]) -> list[str]:
     """Closed accuracy on the same photographs under every source, and what the encoder's own mistakes cost each row."""
     sources = list(found)
@@ -216,7 +239,7 @@ def source_table(found: Mapping[str, Mapping[str, Examined]]) -> list[str]:
         f"| closed, all | {' | '.join(sources)} | nearest less random |",
         "|---|" + "---:|" * (len(sources) + 1),
     ]
-    for title in (TAGS, PLAIN, PROMPT, ENSEMBLE):
+    for title in (PLAIN, PROMPT, ENSEMBLE):
         cells = [percent(found[source][title].figure("closed", "strict", ALL)) for source in sources]
         lines.append(f"| {title} | {' | '.join(cells)} | {difference(found, title)} |")
     return lines

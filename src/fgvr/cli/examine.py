@@ -10,6 +10,7 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import note, out_json, printable, show_set_aside
+from fgvr.cli.describe import json_or
 from fgvr.cli.examine_input import BOTH, load_texts, material, seen_names
 from fgvr.cli.examine_run import ahead, run
 from fgvr.cli.examine_shown import show
@@ -66,7 +67,7 @@ def examine(
         str | None, typer.Option("--taxonomy", help="CSV or JSON of name to group (and wider), or fieldguide.")
     ] = None,
     super_category: Annotated[
-        str | None, typer.Option("--super-category", help="What is told apart, in the singular: bird.")
+        str | None, typer.Option("--super-category", help="bird, or a JSON file of class name to super-category.")
     ] = None,
     sentences: Annotated[
         str | None,
@@ -120,7 +121,7 @@ def examine(
         world=str(world),
         pictures=pictures,
         wrong=wrong,
-        super_category=super_category,
+        super_category=json_or(super_category, lambda text: text),
         split=split,
         limit=limit,
         seed=seed,

@@ -52,7 +52,7 @@ def material(
     world: str,
     pictures: Path | None,
     wrong: WrongOptions,
-    super_category: str | None,
+    super_category: str | Mapping[str, str] | None,
     split: str | None,
     limit: int | None,
     seed: int,
@@ -115,7 +115,7 @@ def _from_files(
     files: Sequence[Path],
     world: str,
     pictures: Path | None,
-    super_category: str | None,
+    super_category: str | Mapping[str, str] | None,
     limit: int | None,
     seed: int,
 ) -> Material:
@@ -141,7 +141,7 @@ def _from_files(
         closed=questions if world != OPEN else (),
         items=items if world != CLOSED else (),
         names=tuple(sorted({name for one in questions for name in one.names})),
-        super_category=super_category or kinds or None,
+        super_category=_by_item(items, super_category) or kinds or None,
         texts={one.id: one.text for one in questions if one.text},
         origin=tuple(str(file.resolve()) for file in files),
         hashes=_hashes(items),
@@ -181,7 +181,7 @@ def _from_pictures(
     source: str,
     world: str,
     wrong: WrongOptions,
-    super_category: str | None,
+    super_category: str | Mapping[str, str] | None,
     split: str | None,
     limit: int | None,
     seed: int,
@@ -196,11 +196,12 @@ def _from_pictures(
         raise NoImagesError("no picture has a label", remedy=remedy, images=source)
     items = tuple(drawn(labelled, limit, seed)) if world != CLOSED else ()
     names = tuple(sorted({str(item.label) for item in labelled}))
-    kinds = super_category or _wider(labelled, wrong)
+    kinds = _by_item(labelled, super_category) or _wider(labelled, wrong)
+    word = super_category if isinstance(super_category, str) else None
     if world == OPEN:
         origin = (str(Path(source).expanduser().absolute()),)
         return Material((), items, names, kinds, origin=origin, hashes=_hashes(items), set_aside=found.set_aside)
-    posed = pose(source, pictures=None, wrong=wrong, super_category=super_category, split=split, limit=limit, seed=seed)
+    posed = pose(source, pictures=None, wrong=wrong, super_category=word, split=split, limit=limit, seed=seed)
     return Material(
         closed=posed.questions,
         items=items,
@@ -212,6 +213,14 @@ def _from_pictures(
         set_aside=posed.set_aside,
         notes=posed.notes,
     )
+
+
+def _by_item(items: Sequence[ImageItem], super_category: str | Mapping[str, str] | None) -> str | dict[str, str] | None:
+    """A word as it is; words by class name, by item id."""
+    if super_category is None or isinstance(super_category, str):
+        return super_category
+    known = {item.id: super_category.get(str(item.label)) for item in items}
+    return {item: kind for item, kind in known.items() if kind} or None
 
 
 def _wider(items: Sequence[ImageItem], wrong: WrongOptions) -> dict[str, str] | None:

@@ -11,13 +11,12 @@ import typer
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, printable
 from fgvr.cli.describe import json_or
+from fgvr.cli.fit_fine_r1_input import names_of, objective_of
 from fgvr.cli.fit_fine_r1_shown import LiveTable, finish, tell
 from fgvr.cli.inputs import load_dual_encoder, load_model, quieten, start_afresh
-from fgvr.errors import InputError
 
 if TYPE_CHECKING:
     from fgvr.methods.fine_r1.settings import FineR1Settings, Teaching
-    from fgvr.methods.fine_r1.tapo_settings import TapoSettings
 
 
 class Stages(StrEnum):
@@ -87,6 +86,13 @@ class RuleKind(StrEnum):
 
     strict = "strict"
     official = "official"
+
+
+class EngineKind(StrEnum):
+    """What writes the replies."""
+
+    transformers = "transformers"
+    vllm = "vllm"
 
 
 class SimilarityKind(StrEnum):
@@ -160,6 +166,9 @@ def fine_r1(
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the replies.")] = 1.0,
     generate_batch: Annotated[int, typer.Option(min=1, help="Replies written side by side.")] = 64,
     micro_batch: Annotated[int, typer.Option(min=1, help="Replies learned from at once; the result is the same.")] = 4,
+    engine: Annotated[
+        EngineKind, typer.Option(help="That writes replies; vllm for LoRA in one process (fgvr[rl-vllm]).")
+    ] = EngineKind.transformers,
     similarity: Annotated[SimilarityKind, typer.Option(help="That finds negatives.")] = SimilarityKind.images,
     negatives: Annotated[NegativeKind, typer.Option(help="hard, or random.")] = NegativeKind.hard,
     rotations: Annotated[bool, typer.Option(help="Examine every order of the options.")] = True,
@@ -210,14 +219,21 @@ def fine_r1(
             anchors=replies - positives,
             positives=positives,
             sampling=Sampling(temperature, max_tokens=max_tokens, batch=generate_batch),
-            objective=_objective(objective, variant, conditioning, no_intra, no_inter, kl_coef, kl_ref),
+            objective=objective_of(
+                objective.value,
+                variant=variant.value,
+                conditioning=conditioning.value if conditioning else None,
+                intra=not no_intra,
+                inter=not no_inter,
+                kl_coef=kl_coef,
+                kl_ref=kl_ref,
+            ),
             rule=reward.value,
             dynamic=DynamicSampling(tries=tries),
             checkpoint_every=checkpoint_every,
             **memory,
         ),
     )
-    asking = {"budget": budget, "allow_unpriced": allow_unpriced, "concurrency": concurrency}
     quieten()
     if force and not dry_run and (aside := start_afresh(out_folder)):
         note(f"the old run was moved to {printable(aside)}")
@@ -227,8 +243,16 @@ def fine_r1(
             mllm=mllm,
             encoder=load_dual_encoder(encoder, device=device),
             out=out_folder,
-            teaching=_teaching(settings, rationales, teacher or mllm, how, asking, cache, device, needed=not dry_run),
-            dividing=Dividing(shots, unseen_share, _names(unseen), sft_shots, tests),
+            teaching=_teaching(
+                settings,
+                rationales,
+                teacher or mllm,
+                how,
+                cache,
+                device,
+                asking=None if dry_run else (budget, allow_unpriced, concurrency),
+            ),
+            dividing=Dividing(shots, unseen_share, names_of(unseen), sft_shots, tests),
             settings=settings,
             triplets={"similarity": similarity.value, "negatives": negatives.value},
             test=test,
@@ -238,6 +262,7 @@ def fine_r1(
             device=device,
             store=None if cache is None else cache / "features",
             allow_memory=allow_memory,
+            engine=engine.value,
             dry_run=dry_run,
             progress=progress,
             live=progress.live,
@@ -247,60 +272,28 @@ def fine_r1(
     finish(summary, json_wanted=json_wanted)
 
 
-def _objective(
-    objective: Objective,
-    variant: VariantKind,
-    conditioning: ConditioningKind | None,
-    no_intra: bool,
-    no_inter: bool,
-    kl_coef: float,
-    kl_ref: float,
-) -> TapoSettings:
-    from fgvr.methods.fine_r1.tapo_settings import TapoSettings
-
-    if objective != Objective.tapo:
-        made = TapoSettings.dapo if objective == Objective.dapo else TapoSettings.grpo
-        return made(**({"kl_ref": kl_ref} if kl_ref or objective == Objective.dapo else {}))
-    more: dict[str, Any] = {"intra": not no_intra, "kl_ref": kl_ref}
-    if conditioning is not None:
-        more["conditioning"] = conditioning.value
-    if no_inter:
-        return TapoSettings.dapo(**more)
-    return TapoSettings.tapo(variant.value, gamma=kl_coef, **more)
-
-
 def _teaching(
     settings: FineR1Settings,
     file: Path | None,
     teacher: str,
     how: How,
-    asking: dict[str, Any],
     cache: Path | None,
     device: str,
     *,
-    needed: bool,
+    asking: tuple[float | None, bool, int] | None,
 ) -> Teaching:
-    """Where rationales come from; no model is loaded where none is needed."""
+    """Where rationales come from; no model is loaded where none is needed. ``asking``: budget, whether a model without
+    a price may be asked, concurrency; ``None``: nobody is asked."""
     from fgvr.methods.fine_r1.settings import Teaching
     from fgvr.mllm import Budget, ResponseCache
 
-    if file is not None or not needed or settings.stages == "reinforce" or not settings.thinks:
+    if file is not None or asking is None or settings.stages == "reinforce" or not settings.thinks:
         return Teaching(file=file, how=how.value)
     options = {
-        **asking,
-        "budget": None if asking["budget"] is None else Budget(asking["budget"]),
+        "budget": None if asking[0] is None else Budget(asking[0]),
+        "allow_unpriced": asking[1],
+        "concurrency": asking[2],
         "cache": None if cache is None else ResponseCache(cache / "replies.sqlite"),
     }
     sees = teacher != "fieldguide-text"
     return Teaching(teacher=load_model(teacher, device=device), how=how.value, sees=sees, options=options)
-
-
-def _names(file: Path | None) -> tuple[str, ...] | None:
-    """Class names of a file, one a line."""
-    if file is None:
-        return None
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("the file of class names cannot be read", remedy="Give UTF-8 text.", file=file) from error
-    return tuple(line.strip() for line in lines if line.strip())

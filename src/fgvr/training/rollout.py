@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fgvr.errors import InputError, MllmError
+from fgvr.errors import InputError, MllmError, RunError
 from fgvr.mllm.local_scoring import paddable
 from fgvr.mllm.representations import MULTIMODAL_ROPE, image_token_id, without_output_layer
 from fgvr.training.sights import Sight, Sights
@@ -40,7 +40,7 @@ class Sampling:
     top_p: float = 0.99
     max_tokens: int = 2048
     batch: int = 64
-    """Replies written side by side; memory, not the result's distribution, depends on it."""
+    """Replies written side by side (at least one prompt's); memory, not the result's distribution, depends on it."""
 
     def check(self) -> None:
         """Raises ``InputError`` for values that make no sense."""
@@ -101,16 +101,19 @@ class TransformersEngine:
                 yield group
 
     def _halving(self, asked: Sequence[Sight], counts: Sequence[int], how: Sampling) -> list[list[Sampled]]:
-        """The replies of one batch; when memory runs out, of its two halves."""
+        """The replies of one batch; when memory runs out, of its two halves: of the prompts, then of the replies."""
         try:
             lines = iter(written(self.mllm, self.sights, asked, counts, how))
         except torch.OutOfMemoryError as error:
-            if len(asked) == 1:
-                remedy = "Use fewer replies a prompt, fewer max_tokens, or a smaller model."
+            if sum(counts) == 1:
+                remedy = "Use fewer max_tokens, or a smaller model."
                 raise MllmError("out of memory while sampling", remedy=remedy, model=self.mllm.name) from error
-            log.warning("out of memory at %d prompts; halving", len(asked))
+            log.warning("out of memory at %d prompts, %d replies; halving", len(asked), sum(counts))
         else:
             return [[self._sampled(next(lines)) for _ in range(count)] for count in counts]
+        if len(asked) == 1:
+            parts = (counts[0] // 2, counts[0] - counts[0] // 2)
+            return [[reply for part in parts for reply in self._halving(asked, [part], how)[0]]]
         half = len(asked) // 2
         return self._halving(asked[:half], counts[:half], how) + self._halving(asked[half:], counts[half:], how)
 
@@ -175,6 +178,9 @@ class _Choice:
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         scores = logits.float()
         scores[:, self.never] = float("-inf")
+        if not bool(scores.amax(dim=-1).isfinite().all()):
+            remedy = "Use a smaller learning rate, and go on from an earlier checkpoint."
+            raise RunError("the model's scores of the next token are not finite any more", remedy=remedy)
         if self.how.temperature == 0:
             return scores.argmax(dim=-1)
         scores = scores / self.how.temperature

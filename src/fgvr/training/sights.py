@@ -9,7 +9,8 @@ the anchor's, the negative's).
 2. *Frozen picture features are computed once* and given to the model as ``mm_encoder_outputs``, within ``memory``
    bytes. Where the vision tower or the connector is trained, or a model keeps more than one feature map a picture
    (Qwen3-VL), the pixels go through the model in every pass.
-3. *A picture that cannot be read* is noted in ``set_aside`` the first time, and its prompts are left out.
+3. *A picture that cannot be read* is noted in ``set_aside`` the first time, and its prompts are left out. One that was
+   read stays, within ``memory`` bytes, so that a file which goes away between sampling and update stops nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Sights:
     """Model inputs of sights for the model of a ``LocalMllm``.
 
     Args:
-        memory: bytes of picture features that are kept; the oldest go first.
+        memory: bytes of picture features that are kept, and of decoded pictures; the oldest go first.
         share: compute frozen features once; default where the model allows it.
     """
 
@@ -72,10 +73,11 @@ class Sights:
         self._memory = memory
         self._kept: dict[Sight, _Encoded] = {}
         self._features: dict[Path, torch.Tensor] = {}
+        self._pictures: dict[Path, Image.Image] = {}
 
     def readable(self, picture: Path) -> bool:
         """Whether a picture can be decoded; the first time it cannot, why is noted."""
-        if picture in self._features:
+        if picture in self._features or picture in self._pictures:
             return True
         if picture in self.set_aside:
             return False
@@ -123,13 +125,14 @@ class Sights:
         return inputs, starts
 
     def _encoded(self, sights: Sequence[Sight]) -> list[_Encoded]:
-        """Each sight once; pictures not known yet go through the vision tower together, by size."""
+        """Each sight once; a picture not known yet goes through the vision tower, alone."""
         missing = [one for one in dict.fromkeys(sights) if one not in self._kept or one.picture not in self._features]
         for sight in missing:
             batch = self._processed([sight])
             real = batch["attention_mask"][0].bool()
             if sight.picture not in self._features:
                 self._features[sight.picture] = self._looked(batch)
+                self._pictures.pop(sight.picture, None)
             self._kept[sight] = _Encoded(
                 {name: batch[name][0][real] for name in _PER_TOKEN if name in batch},
                 {name: value for name, value in batch.items() if name == "image_grid_thw"},
@@ -140,11 +143,14 @@ class Sights:
         return found
 
     def _looked(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(F, D) features of the one picture of a batch."""
+        """(F, D) features of the one picture of a batch, as in inference whatever the mode."""
         inner = without_output_layer(self.mllm.model)
         named = {name: batch[name] for name in (*_PIXELS, "image_grid_thw") if name in batch}
+        training = inner.training
+        inner.eval()
         with torch.no_grad():
             found = inner.get_image_features(**named, return_dict=True).pooler_output
+        inner.train(training)
         features: torch.Tensor = found if isinstance(found, torch.Tensor) else torch.cat(list(found))
         return features.reshape(-1, features.shape[-1])
 
@@ -159,8 +165,14 @@ class Sights:
     def _decoded(self, picture: Path) -> Image.Image:
         from fgvr.mllm.local import _shrunk
 
-        side = self.mllm.max_side
-        return _shrunk(images.decode(picture, side=side).image, side)
+        if picture not in self._pictures:
+            side = self.mllm.max_side
+            self._pictures[picture] = _shrunk(images.decode(picture, side=side).image, side)
+            held = sum(3 * one.width * one.height for one in self._pictures.values())
+            while held > self._memory and len(self._pictures) > 1:
+                oldest = self._pictures.pop(next(iter(self._pictures)))
+                held -= 3 * oldest.width * oldest.height
+        return self._pictures[picture]
 
     def _padded(self, rows: Sequence[_Encoded], name: str, tails: Sequence[Sequence[int]], side: str) -> torch.Tensor:
         from torch.nn.utils.rnn import pad_sequence

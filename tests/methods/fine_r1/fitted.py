@@ -20,8 +20,8 @@ from fgvr.methods.fine_r1.settings import sft_settings, trained_weights
 from fgvr.mllm import ScriptedMllm
 from fgvr.mllm.base import Request
 from fgvr.training.rollout import Sampling
-from tests.methods.finedefics.fitted import NamedColours, pictures
 from tests.methods.fine_r1.reasoners import reply
+from tests.methods.finedefics.fitted import NamedColours, pictures
 
 __all__ = ["NamedColours", "fit", "pictures", "settings", "teaching", "varied"]
 
@@ -107,5 +107,3 @@ def fit(
     }
     with varied(judge):
         return fit_fine_r1(images, out=out, **{**given, **more})
-
-

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgvr.training.token_scores import token_statistics
 from fgvr.methods.fine_r1.tapo import Terms, bounded_divergence, inter_class_kl, tapo_loss
 from fgvr.methods.fine_r1.tapo_settings import TapoSettings
+from fgvr.training.token_scores import token_statistics
 
 V = 4
 MADE = torch.Generator().manual_seed(3)

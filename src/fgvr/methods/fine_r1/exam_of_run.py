@@ -64,7 +64,7 @@ def examined(job: Job, run: RunFolder, parts: Parts, when: str, mllm: Mllm, *, f
         seed=job.seed,
         source=source,
         ledgers=lambda part: run.ledger(f"examined-{when}-{part}"),
-        progress=job._told(f"examine {when}"),
+        progress=job.told(f"examine {when}"),
     ).as_dict()
     if free:
         rows = contrastive_rows([job.encoder], **about, names=(*seen, *parts.division.unseen), store=job.store)

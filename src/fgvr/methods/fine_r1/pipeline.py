@@ -14,6 +14,7 @@ The run folder::
     RUN/division.json              which pictures are for what
     RUN/reasoning.jsonl            every reply of the teacher
     RUN/rationales.json            the SFT data, ShareGPT; reasoning.json: what became of the replies
+    RUN/ahead.json                 what the trainings would take, by a probe
     RUN/sft/                       loss.jsonl, checkpoints, adapter/ (or model/)
     RUN/triplets.jsonl, .html      what TAPO learns from, and a page of it; mining.json: what is odd about it
     RUN/reinforce/                 log.jsonl, rollouts.jsonl, rollouts.html, checkpoints
@@ -38,10 +39,12 @@ from typing import TYPE_CHECKING, Any
 
 from fgvr.data.items import Source, as_items
 from fgvr.methods.fine_r1.record import meant
-from fgvr.methods.fine_r1.run import Job, finished
+from fgvr.methods.fine_r1.run import AHEAD, Job, finished
 from fgvr.methods.fine_r1.settings import Dividing as Dividing
 from fgvr.methods.fine_r1.settings import FineR1Settings as FineR1Settings
+from fgvr.methods.fine_r1.settings import Rollouts as Rollouts
 from fgvr.methods.fine_r1.settings import Teaching as Teaching
+from fgvr.methods.fine_r1.tuning import require_engine
 from fgvr.training.team import Team
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ def fit_fine_r1(
     device: str = "auto",
     store: str | Path | None = None,
     allow_memory: bool = False,
+    engine: Rollouts = "transformers",
     dry_run: bool = False,
     progress: Progress | None = None,
     live: Live | None = None,
@@ -89,6 +93,7 @@ def fit_fine_r1(
         rotations: ask closed questions in every order of their options.
         store: folder of features shared between runs; default inside ``out``.
         allow_memory: train although memory will hardly do.
+        engine: what writes the replies of TAPO; ``vllm`` for LoRA in one process (``rollout_vllm``).
         dry_run: counts and estimates only; nothing is kept. The model is loaded and timed, the teacher is not asked.
         live, live_policy: after every step of the SFT, of TAPO.
         before_training: called with counts and estimates.
@@ -96,7 +101,7 @@ def fit_fine_r1(
     Raises ``InputError`` when there is nothing to learn from, or no memory to learn in; ``RunError`` when ``out`` holds
     another run.
     """
-    from fgvr.runs import RunFolder
+    from fgvr.runs import RunFolder, write_json
 
     job = Job(
         items=as_items(images),
@@ -117,7 +122,9 @@ def fit_fine_r1(
         live=live,
         live_policy=live_policy,
         allow_memory=allow_memory,
+        engine=engine,
     )
+    require_engine(job)
     if dry_run:
         return job.dry_run()
     team = Team.gather()
@@ -134,6 +141,7 @@ def fit_fine_r1(
         triplets_ = job.mine(run, parts)
         if not job.trained(run):
             ahead = job.ahead(parts, rationales, triplets_, processes=team.size)
+            write_json(job.out / AHEAD, ahead)
             if before_training is not None:
                 before_training(ahead)
         before = job.examine(run, parts, "before", mllm, free=True)

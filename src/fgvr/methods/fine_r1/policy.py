@@ -298,7 +298,7 @@ class _Loop:
 
 def _require_whole(accelerator: Accelerator) -> None:
     if is_spread(accelerator):
-        remedy = "Launch without FSDP: every process then holds all weights; LoRA or four bits save memory."
+        remedy = "Launch without FSDP: every process then holds all weights; LoRA saves memory."
         raise InputError("reinforcement learning needs whole weights in every process", remedy=remedy)
 
 

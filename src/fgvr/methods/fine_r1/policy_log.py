@@ -14,7 +14,6 @@ from fgvr.methods.fine_r1.rollouts import Collected
 from fgvr.methods.fine_r1.triplets import Triplet
 from fgvr.methods.fine_r1.update import Learned
 from fgvr.runs import Ledger, write_text
-from fgvr.runs.atomic import json_text
 
 
 def told(collected: Collected) -> dict[str, float]:
@@ -27,9 +26,7 @@ def told(collected: Collected) -> dict[str, float]:
         "format": sum(one.reward.format for one in replies) / count,
         "length": sum(len(one.sampled.tokens) for one in replies) / count,
         "ended": sum(one.sampled.ended for one in replies) / count,
-        "duplicates": duplicate_share(
-            [[one.sampled.text for one in group] for _, group in (*collected.kept, *collected.others)]
-        ),
+        "duplicates": duplicate_share([[one.sampled.text for one in group] for group in collected.groups]),
         "prompts": float(collected.progress.asked),
         **collected.progress.noted(),
     }
@@ -71,5 +68,5 @@ def cut(path: Path, done: int) -> list[dict[str, Any]]:
     """Drop the lines after the checkpoint gone on from; returns the others."""
     kept = [line for line in Ledger(path).records() if line["step"] <= done]
     if path.exists():
-        write_text(path, "".join(json_text(line) + "\n" for line in kept))
+        write_text(path, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in kept))  # as a ledger does
     return kept

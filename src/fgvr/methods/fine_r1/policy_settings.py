@@ -19,6 +19,7 @@ from fgvr.methods.fine_r1.rewards import Rule
 from fgvr.methods.fine_r1.tapo_settings import TapoSettings
 from fgvr.training.order import SCHEDULES, Schedule
 from fgvr.training.rollout import Sampling
+from fgvr.training.settings import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,18 @@ class PolicySettings:
     def check(self) -> None:
         """Raises ``InputError`` for settings that make no sense."""
         sizes = (self.epochs, self.rollout_batch, self.mini_rollout, self.update_batch, self.micro_batch)
-        if min(sizes) < 1 or self.learning_rate <= 0 or self.anchors + self.positives < 2 or min(self.replies) < 0:
+        few = min(self.anchors, self.positives) < 0 or self.anchors + self.positives < 2
+        rates = 0 < self.learning_rate < float("inf") and min(self.weight_decay, self.clip, self.warmup_steps) >= 0
+        if min(sizes) < 1 or few or not rates or self.checkpoint_every < 0:
             remedy = "Sizes and epochs are at least 1, the rate positive, two replies a prompt or more."
             raise InputError("these settings make no sense", remedy=remedy, settings=self)
         if self.schedule not in SCHEDULES or self.rule not in get_args(Rule):
             raise InputError("unknown schedule or reward", remedy="See PolicySettings.", settings=self)
+        if self.precision not in PRECISIONS:
+            raise InputError("unknown precision", remedy=f"Use one of {PRECISIONS}.", precision=self.precision)
         check_style(self.style)
         self.sampling.check()
+        self.objective.check()
 
     @property
     def replies(self) -> tuple[int, int]:

@@ -190,7 +190,7 @@ def summary_of(
         **json.loads((place / NOTES).read_bytes()),
         "classes": {"seen": len(one.seen), "unseen": len(one.unseen)},
         "ask with": prompt,
-        **{f"examined {when}": each for when, each in figures.items()},
+        **{f"examined {when}": briefly(each) for when, each in figures.items()},
     }
     write_json(place / NOTES, card)
     write_text(place / "README.md", model_card(card, folder=place.name))
@@ -216,6 +216,17 @@ def asked_as(kinds: Mapping[str, str], *, style: Style, thinking: bool) -> str:
     if one is None and thinking:
         return "reasoned" if style == "paper" else "reasoned-short"
     return open_prompt(question_of(one), style=style, thinking=thinking)
+
+
+def briefly(parts: Mapping[str, Any]) -> str:
+    """An examination in a line: the strict figure of each part and group, with its interval and how many it is of."""
+    told = []
+    for part, groups in ((part, found["figures"]) for part, found in parts.items()):
+        for group, figures in groups.items():
+            one = figures["strict"]
+            value, low, high = (100 * one[name] for name in ("value", "low", "high"))
+            told.append(f"{part} world, {group}: {value:.1f} % [{low:.1f}, {high:.1f}] of {one['n']}")
+    return "; ".join(told)
 
 
 def headline(examined: Mapping[str, Any]) -> dict[str, Any]:

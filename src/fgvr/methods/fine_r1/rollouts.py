@@ -82,9 +82,14 @@ class Collected:
     """What was filtered out, or came when there was enough."""
 
     @property
+    def groups(self) -> list[Group]:
+        """All of them, the kept ones first."""
+        return [group for _, group in (*self.kept, *self.others)]
+
+    @property
     def replies(self) -> list[Reply]:
-        """All of them."""
-        return [reply for _, group in (*self.kept, *self.others) for reply in group]
+        """Those of all groups."""
+        return [reply for group in self.groups for reply in group]
 
 
 def order(count: int, *, seed: int, position: int) -> Iterator[int]:

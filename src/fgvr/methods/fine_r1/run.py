@@ -11,21 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fgvr.errors import InputError
+from fgvr.methods.fine_r1.data_of_run import REASONING, divided, given, mined_by, taught
 from fgvr.methods.fine_r1.rationales import Rationale, read_sharegpt, sft_rows, write_sharegpt
 from fgvr.methods.fine_r1.record import (
     Parts,
     asked_as,
     card,
-    counted,
-    matched,
     read_parts,
     summary_of,
-    unexplained,
     write_parts,
 )
-from fgvr.methods.fine_r1.settings import Dividing, FineR1Settings, Teaching
-from fgvr.methods.fine_r1.shots import divide
-from fgvr.methods.fine_r1.triplets import Triplet, mine_triplets
+from fgvr.methods.fine_r1.settings import Dividing, FineR1Settings, Rollouts, Teaching
+from fgvr.methods.fine_r1.triplets import Triplet
 from fgvr.methods.fine_r1.triplets_files import read_triplets, write_triplets
 from fgvr.methods.fine_r1.tuning import fine_tune, reinforce, weights_place
 from fgvr.runs import settings_digest, write_json
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 DIVISION, RATIONALES, TRIPLETS, SUMMARY = "division.json", "rationales.json", "triplets.jsonl", "summary.json"
-REASONING, MINING = "reasoning.json", "mining.json"
+MINING, AHEAD = "mining.json", "ahead.json"
 DONE = "fine_r1"
 
 
@@ -67,48 +64,20 @@ class Job:
     live: Live | None
     live_policy: Live | None
     allow_memory: bool = False
+    engine: Rollouts = "transformers"
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
     def divide(self, run: RunFolder | None) -> Parts:
         """Which pictures are for what, drawn once a run; those that cannot be read are set aside before."""
-        from fgvr.encoders.store import FeatureStore
-
         if run is not None and run.is_done("division", self._digest(run)):
-            return read_parts(
-                self.out / DIVISION, self.items.items, test=None if self.test is None else self.test.items
-            )
-        store = FeatureStore(self.store)
-        table = store.features(list(self.items.items), self.encoder, progress=self._told("encode"))
-        apart = None if self.test is None else store.features(list(self.test.items), self.encoder)
-        asked = self.dividing
-        division = divide(
-            table.items,
-            unseen_share=asked.unseen_share,
-            unseen=asked.unseen,
-            shots=asked.shots,
-            sft_per_class=asked.sft_per_class if self.settings.stages != "reinforce" else 0,
-            tests_per_class=asked.tests_per_class,
-            test=None if apart is None else apart.items,
-            super_category=self.super_category,
-            seed=self.seed,
-        )
-        aside = (*self.items.set_aside, *table.set_aside, *(() if apart is None else apart.set_aside))
-        parts = Parts(replace(division, set_aside=(*aside, *division.set_aside)), self.kinds(division))
-        for note in division.notes:
-            log.warning("%s", note)
+            own = None if self.test is None else self.test.items
+            return read_parts(self.out / DIVISION, self.items.items, test=own)
+        parts = divided(self)
         if run is not None:
             write_parts(self.out / DIVISION, parts)
             run.stage_done("division", self._digest(run), outputs=[self.out / DIVISION])
         return parts
-
-    def kinds(self, division: Any) -> dict[str, str]:
-        """Class name to super-category, where it is known."""
-        names = (*division.seen, *division.unseen)
-        if isinstance(self.super_category, str):
-            return dict.fromkeys(names, self.super_category)
-        given = self.super_category or {}
-        return {name: given[name] for name in names if name in given}
 
     def reason(self, run: RunFolder, parts: Parts) -> tuple[tuple[Rationale, ...], str | None]:
         """Rationales of the SFT pictures, and why the teacher stopped early, if it did; none without an SFT."""
@@ -116,48 +85,12 @@ class Job:
             return (), None
         file = self.out / RATIONALES
         if not run.is_done("reason", self._digest(run)):
-            rationales, stopped = self._rationales(run, parts)
+            rationales, stopped = taught(self, run, parts)
             if stopped is not None:
                 return rationales, stopped
             write_sharegpt(file, rationales, style=None)
             run.stage_done("reason", self._digest(run), outputs=[file])
         return self.known_rationales(), None
-
-    def _rationales(self, run: RunFolder, parts: Parts) -> tuple[tuple[Rationale, ...], str | None]:
-        from fgvr.methods.fine_r1.reasoning import build_reasoning
-
-        items, asked = parts.division.sft, self.teaching
-        given = self.given_rationales(parts)
-        if given is not None:
-            return given, None
-        if asked.teacher is None:
-            remedy = "Name a teacher, give a file of rationales, or train with thinking='none'."
-            raise InputError("the fine-tuning needs rationales", remedy=remedy)
-        found = build_reasoning(
-            items,
-            asked.teacher,
-            super_category=parts.kinds or None,
-            settings=replace(self.settings.reasoning, seed=self.seed),
-            how=asked.how,
-            teacher_sees=asked.sees,
-            among=parts.division.seen if parts.division.unseen else None,
-            ledger=run.ledger("reasoning"),
-            report=self.progress,
-            **(asked.options or {}),
-        )
-        told = counted(found)
-        for note in told["notes"]:
-            log.warning("%s", note)
-        write_json(self.out / REASONING, told)
-        return found.rationales, found.stopped
-
-    def given_rationales(self, parts: Parts) -> tuple[Rationale, ...] | None:
-        """Rationales for which nobody is asked; ``None`` where a teacher is."""
-        if self.settings.thinking == "none" or self.settings.stages == "reinforce":
-            return unexplained(parts.division.sft, parts.kinds, seed=self.seed)
-        if self.teaching.file is not None:
-            return matched(parts.division.sft, read_sharegpt(self.teaching.file).rationales)
-        return None
 
     def known_rationales(self) -> tuple[Rationale, ...]:
         """What ``reason`` left in the folder."""
@@ -166,30 +99,13 @@ class Job:
 
     def mine(self, run: RunFolder | None, parts: Parts) -> tuple[Triplet, ...]:
         """Triplets of the pictures for reinforcement, mined once a run, and a page of them."""
-        from fgvr.encoders.store import FeatureStore
         from fgvr.methods.fine_r1.triplets_page import write_triplets_page
 
         if self.settings.stages == "sft":
             return ()
         if run is not None and run.is_done("triplets", self._digest(run)):
             return self.known_triplets()
-        table = FeatureStore(self.store).features(list(parts.division.rl), self.encoder)
-        texts = None
-        if self.mining.get("similarity") == "image-text":
-            names = parts.division.seen
-            vectors = self.encoder.encode_texts([f"a photo of a {name}." for name in names])
-            texts = dict(zip(names, vectors, strict=True))
-        mined = mine_triplets(
-            table.items,
-            table.features,
-            shots=None,
-            super_category=parts.kinds or None,
-            text_features=texts,
-            seed=self.seed,
-            **self.mining,
-        )
-        for note in mined.notes:
-            log.warning("%s", note)
+        mined = mined_by(self, parts)
         if run is None:
             return mined.triplets
         files = [self.out / name for name in (TRIPLETS, MINING)]
@@ -295,7 +211,7 @@ class Job:
         with TemporaryDirectory() as place:
             job = replace(self, store=Path(place), allow_memory=True)
             parts = job.divide(None)
-            return {"dry_run": True, **job.ahead(parts, job.given_rationales(parts), job.mine(None, parts))}
+            return {"dry_run": True, **job.ahead(parts, given(job, parts), job.mine(None, parts))}
 
     def finish(
         self, run: RunFolder, parts: Parts, stages: Mapping[str, Any], exams: Mapping[str, dict[str, Any] | None]
@@ -309,8 +225,8 @@ class Job:
         return summary
 
     def noted(self) -> list[str]:
-        """What teacher and mining had to say."""
-        files = [self.out / name for name in (REASONING, MINING)]
+        """What teacher, mining and probe had to say."""
+        files = [self.out / name for name in (REASONING, MINING, AHEAD)]
         return [note for file in files if file.exists() for note in json.loads(file.read_bytes())["notes"]]
 
     def facts(self) -> dict[str, Any]:
@@ -320,7 +236,7 @@ class Job:
     def _digest(self, run: RunFolder) -> str:
         return settings_digest(run.manifest["settings"])
 
-    def _told(self, stage: str) -> Callable[..., None]:
+    def told(self, stage: str) -> Callable[..., None]:
         """For what reports (done, total, ...)."""
         return lambda done, total, *_: self.progress(stage, done, total) if self.progress is not None else None
 

@@ -26,6 +26,8 @@ from fgvr.training.targets import LANGUAGE_AND_CONNECTOR, LANGUAGE_LINEAR
 
 Stages = Literal["both", "sft", "reinforce"]
 Frozen = Literal["vision+connector", "vision", "nothing"]
+Rollouts = Literal["transformers", "vllm"]
+"""What writes replies."""
 RATES: Mapping[str, Mapping[str, float]] = {
     "full": {"sft": 5e-6, "reinforce": 1e-6},
     "lora": {"sft": 5e-5, "reinforce": 1e-5},

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from fgvr.errors import InputError
+from fgvr.methods.fine_r1.settings import Rollouts
 from fgvr.methods.fine_r1.triplets import Triplet
 from fgvr.mllm.adapters import CONFIG, WEIGHTS
 from fgvr.training import Collator, Lora, base_of, prepare_model, save_adapter, save_full, train
@@ -16,6 +18,7 @@ from fgvr.training.rows import TrainingRow
 if TYPE_CHECKING:
     from fgvr.methods.fine_r1.run import Job
     from fgvr.mllm.local import LocalMllm
+    from fgvr.training.rollout import Engine
 
 Done = tuple[dict[str, Any], list[Path]]
 """Facts, and the files that must be whole for the training to count as done."""
@@ -59,6 +62,7 @@ def reinforce(job: Job, triplets: Sequence[Triplet]) -> Done:
     folder, start = job.out / "reinforce", job.tuned()
     _, digest = base_of(start)
     mllm = job.load(start)
+    frozen = _frozen(job, mllm, start, folder)
     model = prepare_model(mllm, job.settings.weights, seed=job.seed + 1)
     done = train_policy(
         mllm,
@@ -69,6 +73,7 @@ def reinforce(job: Job, triplets: Sequence[Triplet]) -> Done:
         seed=job.seed,
         key=f"{digest} {job.settings.weights}",
         monitor=job.settings.monitor,
+        engine=None if frozen is None else _vllm(mllm, model, frozen, folder),
         progress=job.progress,
         live=job.live_policy,
     )
@@ -91,6 +96,31 @@ def reinforce(job: Job, triplets: Sequence[Triplet]) -> Done:
     return facts, files
 
 
+def require_engine(job: Job) -> None:
+    """Raises where replies cannot be written as asked, before anything is paid for."""
+    if job.engine not in get_args(Rollouts):
+        raise InputError("no such engine", remedy=f"Use one of {get_args(Rollouts)}.", engine=job.engine)
+    if job.engine == "vllm" and job.settings.stages != "sft":
+        from fgvr.training.rollout_vllm import require_vllm
+
+        require_vllm(full=job.settings.weights.full)
+
+
+def _frozen(job: Job, mllm: LocalMllm, start: str, folder: Path) -> Path | None:
+    """Where vLLM finds the weights that stay, if it is to write the replies."""
+    if job.engine != "vllm":
+        return None
+    from fgvr.training.rollout_vllm import frozen_folder
+
+    return frozen_folder(mllm, _folder(start), folder / "frozen")
+
+
+def _vllm(mllm: LocalMllm, model: Any, frozen: Path, folder: Path) -> Engine:
+    from fgvr.training.rollout_vllm import VllmEngine
+
+    return VllmEngine(mllm, model, base=frozen, folder=folder / "vllm")
+
+
 def _saved(job: Job, mllm: LocalMllm, model: Any, base: str, folder: Path, facts: dict[str, Any]) -> list[Path]:
     """Write an adapter or a whole model; returns the files that must be whole."""
     from fgvr.mllm.weights import model_files
@@ -99,7 +129,7 @@ def _saved(job: Job, mllm: LocalMllm, model: Any, base: str, folder: Path, facts
     place, told = weights_place(folder, weights), {**job.facts(), **facts}
     if weights.full:
         source = _folder(base)
-        save_full(mllm, place, source=model_files(source).base, facts=told)
+        save_full(mllm, place, source=model_files(source).base, facts={"base": base_of(job.spec)[0], **told})
         return [place / "config.json"]
     name, digest = base_of(base)
     save_adapter(model, place, base=name, base_digest=digest, facts=told)

@@ -153,9 +153,8 @@ class Update:
                 loss, parts = self.loss(micro, known, share)
                 # Processes' gradients are averaged, but the sum over all is wanted.
                 self.accelerator.backward(loss * self.accelerator.num_processes * micro.real)
-            if micro.real:
-                for name, value in parts.items():
-                    sums[name] += float(value)
+            for name, value in parts.items():  # the same names in every process
+                sums[name] += float(value) * micro.real
         return dict(sums)
 
     def loss(self, micro: Micro, known: Fixed, share: Share) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -183,10 +182,10 @@ class Update:
         )
         return tapo_loss(terms, objective, tokens=share.tokens, replies=share.replies, micro_batches=share.passes)
 
-    def _opposed(self, micro: Micro, device: torch.device) -> torch.Tensor | None:
-        """(N,) bool: replies with a negative; ``None`` where all have one."""
+    def _opposed(self, micro: Micro, device: torch.device) -> torch.Tensor:
+        """(N,) bool: replies with a negative."""
         found = [self.negative_picture(one.reply) == one.reply.triplet.negative for one in micro.rows]
-        return None if all(found) else torch.tensor(found, device=device)
+        return torch.tensor(found, device=device)
 
     def _answers(self, micro: Micro, mask: torch.Tensor) -> torch.Tensor:
         """(N, T) bool: tokens of the answer's text."""
