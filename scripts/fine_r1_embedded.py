@@ -126,6 +126,7 @@ def main_table(study: Study) -> list[str]:
     ]
 
 
+SEEN = (True, False)
 HEADS = ("", "open, seen", "unseen", "closed, seen", "unseen", "similarity", "tags", "words", "against CoT SFT")
 
 
@@ -133,9 +134,8 @@ def figures(results: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -
     """One row of the main table."""
     cells = []
     for part, key in (OPEN, CLOSED):
-        for seen in (True, False):
-            cells.append(spread([100 * share(one[part][key], one[f"{part} seen"], seen) for one in results]))
-    similar = [[share(one["open"]["similarity"], one["open seen"], seen) for seen in (True, False)] for one in results]
+        cells += [spread([100 * share(one[part][key], one[f"{part} seen"], seen) for one in results]) for seen in SEEN]
+    similar = [[share(one["open"]["similarity"], one["open seen"], seen) for seen in SEEN] for one in results]
     cells.append(spread([100 * float(np.mean(pair)) for pair in similar]))
     tagged = [one["open"].get("tagged") for one in results]
     cells.append("" if tagged[0] is None else spread([100 * float(np.mean(each)) for each in tagged]))
@@ -180,9 +180,6 @@ def sweep_table(study: Study) -> list[str]:
         "DAPO with groups of six replies shared between the anchor and the positive; no term of the negative (6 : 0 is "
         "DAPO, 3 : 3 the row of intra-class augmentation above). The paper sweeps TAPO itself, with ten replies.",
     ]
-
-
-SEEN = (True, False)
 
 
 def length_table(study: Study) -> list[str]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from fgvr.errors import InputError
 
 if TYPE_CHECKING:
-    from fgvr.methods.fine_r1.tapo_settings import TapoSettings
+    from fgvr.methods.fine_r1.tapo_settings import TapoSettings, Variant
 
 
 def objective_of(
     name: str,
     *,
-    variant: str,
+    variant: Variant,
     conditioning: str | None,
     intra: bool,
     inter: bool,

@@ -236,6 +236,7 @@ def test_what_cannot_begin(base, triplets, tmp_path, monkeypatch):
         run(base, triplets, tmp_path)
 
 
+@pytest.mark.slow
 def test_all_weights_can_be_trained_and_gradient_checkpointing_gives_the_same(base, triplets, tmp_path, monkeypatch):
     from fgvr.mllm.local import LocalMllm
     from fgvr.training import Lora, prepare_model

@@ -118,6 +118,7 @@ def test_a_finished_training_is_not_done_again(base, triplets, whole, tmp_path):
     assert_alike(whole[0], tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(base, triplets, whole, tmp_path):
     trained(base, triplets, tmp_path, dropout=0.2, stop_at=5)
     assert [one.name for one in checkpoints(tmp_path)] == ["step-00000004", "step-00000005"]
@@ -164,6 +165,7 @@ def test_another_training_is_refused(base, triplets, tmp_path):
     assert (done.resumed_at, done.steps) == (1, 2)  # memory is no part of the result
 
 
+@pytest.mark.slow
 def test_micro_batches_change_rounding_only(base, triplets, tmp_path):
     found = [
         trained(base, triplets, tmp_path / str(micro), settings=replace(TRAINED, micro_batch=micro), stop_at=2)[1]
