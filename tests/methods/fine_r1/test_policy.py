@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fgvr.errors import InputError, NoImagesError, RunError
-from fgvr.methods.fine_r1 import policy, rollouts
+from fgvr.methods.fine_r1 import policy, policy_parts, rollouts
 from fgvr.methods.fine_r1.dynamic import DynamicSampling
 from fgvr.methods.fine_r1.monitor import MonitorSettings, Rule
 from fgvr.methods.fine_r1.rewards import Reward
@@ -231,7 +231,7 @@ def test_what_cannot_begin(base, triplets, tmp_path, monkeypatch):
     mllm, _ = fresh(base)
     with pytest.raises(InputError, match="no reference beside them"):
         policy.train_policy(mllm, mllm.model, triplets, settings=with_objective(kl_ref=0.1), folder=tmp_path)
-    monkeypatch.setattr(policy, "is_spread", lambda _: True)
+    monkeypatch.setattr(policy_parts, "is_spread", lambda _: True)
     with pytest.raises(InputError, match="without FSDP"):
         run(base, triplets, tmp_path)
 

@@ -20,23 +20,23 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fgvr.errors import InputError, RunError
+from fgvr.errors import InputError
 from fgvr.methods.fine_r1.monitor import Alarm, Monitor, MonitorSettings
 from fgvr.methods.fine_r1.policy_log import cut, means, records, run_key, told
+from fgvr.methods.fine_r1.policy_parts import drops_out, gathered, require_finite, require_whole, without_adapter
 from fgvr.methods.fine_r1.policy_settings import PolicySettings
-from fgvr.methods.fine_r1.rollouts import Group, collect
+from fgvr.methods.fine_r1.rollouts import collect
 from fgvr.methods.fine_r1.triplets import Triplet
 from fgvr.methods.fine_r1.update import Learned, Update, learned, share_of, updates
 from fgvr.runs import Ledger
 from fgvr.training.checkpoint import load_checkpoint, save_checkpoint
-from fgvr.training.distributed import is_spread, make_accelerator, prepare, restored
+from fgvr.training.distributed import make_accelerator, prepare, restored
 from fgvr.training.loop import checkpoint_activations
 from fgvr.training.lora import trainable
 from fgvr.training.order import rate_factor, step_seed
@@ -46,8 +46,6 @@ from fgvr.training.sights import Sights
 from fgvr.types import SetAside
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from fgvr.mllm.local import LocalMllm
 
 log = logging.getLogger(__name__)
@@ -129,7 +127,7 @@ class _Loop:
         self.model, self.triplets, self.settings, self.seed = model, triplets, settings, seed
         self.folder = folder
         self.accelerator = make_accelerator(precision=settings.precision)
-        _require_whole(self.accelerator)
+        require_whole(self.accelerator)
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimiser = torch.optim.AdamW(list(trainable(model).values()), lr=rate, weight_decay=decay)
         if settings.gradient_checkpointing:
@@ -143,7 +141,7 @@ class _Loop:
             self.sights,
             self.accelerator,
             settings,
-            without_adapter=_without_adapter(model, settings),
+            without_adapter=without_adapter(model, settings),
             decode=lambda token: str(mllm.processor.tokenizer.decode([token])),
         )
         self.key = run_key(triplets, settings, seed=seed, key=f"{key} {asdict(watched)}")
@@ -229,7 +227,8 @@ class _Loop:
             readable=self.sights.readable,
             rank=rank,
             size=self.accelerator.num_processes,
-            gather=lambda mine: _gathered(mine, self.accelerator),
+            gather=lambda mine: gathered(mine, self.accelerator),
+            report=self._told(step, progress),
         )
         self.position = collected.position
         generated = sum(len(one.sampled.tokens) for one in collected.replies)
@@ -255,7 +254,7 @@ class _Loop:
         rank, size = accelerator.process_index, accelerator.num_processes
         parts = updates(groups, settings.update_batch)
         shares = [share_of(part, micro=settings.micro_batch, rank=rank, size=size) for part in parts]
-        several = len(shares) > 1 or _drops_out(self.model)
+        several = len(shares) > 1 or drops_out(self.model)
         fixed = [[self.update.fixed(micro, several=several) for micro in share.micros] for share in shares]
         self.prepared.train()
         sums: dict[str, float] = defaultdict(float)
@@ -274,7 +273,7 @@ class _Loop:
         counts = {name: found.get("negative_tokens", found["tokens"]) for name in ("kl", "negative_entropy")}
         noted = {name: found[name] / max(1.0, counts.get(name, found["tokens"])) for name in MEANS if name in found}
         noted |= {"loss": found["loss"] / len(shares), "gradient": sum(gradients) / len(gradients)}
-        _require_finite(noted, self.done)
+        require_finite(noted, self.done)
         return noted
 
     def _stepped(self) -> float:
@@ -286,49 +285,14 @@ class _Loop:
         self.wrapped.zero_grad()
         return norm
 
+    def _told(self, step: int, progress: Progress | None) -> Callable[[int, int], None] | None:
+        """How far the sampling of a step is: with large models a step takes minutes."""
+        if progress is None or not self.accelerator.is_main_process:
+            return None
+        return lambda kept, wanted: progress(f"sample for step {step + 1}", kept, wanted)
+
     def _save(self) -> None:
         extra = {"position": self.position, "tokens": self.tokens, "monitor": self.monitor.state()}
         folder = self.folder / "checkpoints"
         save_checkpoint(folder, self.weights, self.optimiser, step=self.done, key=self.key, extra=extra)
         self.accelerator.wait_for_everyone()
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _require_whole(accelerator: Accelerator) -> None:
-    if is_spread(accelerator):
-        remedy = "Launch without FSDP: every process then holds all weights; LoRA saves memory."
-        raise InputError("reinforcement learning needs whole weights in every process", remedy=remedy)
-
-
-def _without_adapter(model: Any, settings: PolicySettings) -> Callable[[], AbstractContextManager[Any]] | None:
-    """How the reference is had: a LoRA model without its adapter."""
-    if not settings.objective.needs_reference:
-        return None
-    if not hasattr(model, "disable_adapter"):
-        remedy = "Use LoRA, whose base is the reference, or kl_ref=0 as in the paper."
-        raise InputError("full weights have no reference beside them", remedy=remedy)
-    found: Callable[[], AbstractContextManager[Any]] = model.disable_adapter
-    return found
-
-
-def _gathered(mine: list[Group], accelerator: Accelerator) -> list[list[Group]]:
-    """All processes' groups, in the order of the processes."""
-    if accelerator.num_processes == 1:
-        return [mine]
-    import torch.distributed as dist
-
-    parts: list[Any] = [None] * accelerator.num_processes
-    dist.all_gather_object(parts, mine)
-    return parts
-
-
-def _drops_out(model: Any) -> bool:
-    return any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules())
-
-
-def _require_finite(noted: Mapping[str, float], step: int) -> None:
-    if not all(value == value and abs(value) != float("inf") for value in noted.values()):
-        remedy = "Use a smaller learning rate; the last checkpoint is from before."
-        raise RunError("the loss is not finite any more", remedy=remedy, step=step + 1, **noted)

@@ -20,7 +20,7 @@ import torch
 
 from fgvr.methods.fine_r1.ahead import MemoryAhead, Probe, memory_ahead
 from fgvr.methods.fine_r1.dynamic import DynamicSampling
-from fgvr.methods.fine_r1.policy import _without_adapter
+from fgvr.methods.fine_r1.policy_parts import without_adapter
 from fgvr.methods.fine_r1.policy_settings import PolicySettings
 from fgvr.methods.fine_r1.prompts import train_prompt
 from fgvr.methods.fine_r1.rollouts import Collected, collect
@@ -112,7 +112,7 @@ def _learned(sights: Sights, model: Any, collected: Collected, settings: PolicyS
         sights,
         make_accelerator(precision=settings.precision),
         settings,
-        without_adapter=_without_adapter(model, settings),
+        without_adapter=without_adapter(model, settings),
         decode=lambda token: str(sights.mllm.processor.tokenizer.decode([token])),
     )
     rows = [one for group in learned([group for _, group in collected.kept]) for one in group]
