@@ -113,7 +113,7 @@ def main_table(study: Study) -> list[str]:
     for at, title in enumerate(("dual encoder, a prompt", "dual encoder, ensemble")):
         rows.append([title, *figures([each[at] for each in dual], found[COT])])
     return [
-        "### Fine-R1 on the drawn world",
+        "## Fine-R1 on the drawn world",
         "",
         *grid(HEADS, rows),
         "",
@@ -173,7 +173,7 @@ def sweep_table(study: Study) -> list[str]:
         ]
         rows.append([f"{n1} : {n2}", *open_, *similar])
     return [
-        "### Fine-R1: replies to the anchor and to the positive",
+        "## Fine-R1: replies to the anchor and to the positive",
         "",
         *grid(("n1 : n2", "open, seen", "unseen", "similarity, seen", "unseen"), rows),
         "",
@@ -202,7 +202,7 @@ def length_table(study: Study) -> list[str]:
             cells.append("" if np.isnan(first) else f"{first:.2f} to {last:.2f}")
         moved.append([title, *cells])
     return [
-        "### Fine-R1: length of the thinking, course of the policy",
+        "## Fine-R1: length of the thinking, course of the policy",
         "",
         *grid(("", "words", "right by quarter of length, seed 0", "rank correlation"), rows),
         "",
@@ -223,7 +223,7 @@ def cause_table(study: Study) -> list[str]:
     found = study.results(CAUSE)
     rows = [[title, *figures(results, found[COT])[:2], *lost(study, results)] for title, results in found.items()]
     return [
-        "### Fine-R1: what the SFT does to unseen names",
+        "## Fine-R1: what the SFT does to unseen names",
         "",
         *grid(("", "open, seen", "unseen", "says a seen name", "an unseen one", "no name of the guide"), rows),
         "",
