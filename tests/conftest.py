@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run; FGVR_FUZZ=1 draws new ones each time.
+settings.register_profile("fgvr", derandomize=not os.environ.get("FGVR_FUZZ"))
+settings.load_profile("fgvr")
 
 
 @pytest.fixture(autouse=True)

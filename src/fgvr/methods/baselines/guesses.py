@@ -71,7 +71,8 @@ def read_words(text: str, keys: tuple[str, ...]) -> dict[str, str]:
 
 def plain_name(raw: str) -> str | None:
     """``raw`` as a name fit for a label space and for prompts, or ``None``."""
-    name = display_name(DELIMITERS.sub(" ", clean_name(raw[:400])).replace('"', "'"))
+    # Cleaned again, since what a delimiter hid may be an article or the like.
+    name = display_name(clean_name(DELIMITERS.sub(" ", clean_name(raw[:400])).replace('"', "'")))
     long_enough = sum(letter.isalpha() for letter in name) > 1 and len(name) <= 100
     return name if long_enough and is_name(name) and normalise(name) and not instruction_like(name) else None
 

@@ -278,11 +278,11 @@ class _Series:
     @property
     def mean(self) -> float:
         """Of the latest window."""
-        return math.fsum(self.recent) / len(self.recent)
+        return math.fsum(value / len(self.recent) for value in self.recent)
 
     def start(self, window: int) -> float:
         """Mean of the first window; NaN, with which nothing compares, until it is over."""
-        return math.fsum(self.first[:window]) / window if len(self.first) >= window else math.nan
+        return math.fsum(value / window for value in self.first[:window]) if len(self.first) >= window else math.nan
 
     def state(self) -> dict[str, Any]:
         return asdict(self)
