@@ -78,7 +78,7 @@ def run(labelled, model, tmp_path_factory) -> Path:
         "TAPO 2 steps, reward",
         "closed world, unseen",
         "95 % interval",
-        "fgvr label IMAGES --prompt 'What kind of bird is this? Answer in <answer> tags.' --mllm local:",
+        "fgvr label IMAGES --out NAMED --prompt 'What kind of bird is this? Answer in <answer> tags.' --mllm local:",
         f"local:{folder}/adapter",
     ):
         assert part in told, (part, result.stderr)
@@ -173,5 +173,5 @@ def test_the_embedded_model_learns_to_answer_in_tags(tmp_path, monkeypatch, how)
     next_line = next(line for line in result.stderr.splitlines() if "fgvr label" in line)
     words = shlex.split(next_line[next_line.index("fgvr label") :])
     prompt, mllm = words[words.index("--prompt") + 1], words[words.index("--mllm") + 1]
-    named = done("label", tmp_path / "images", "--prompt", prompt, "--mllm", mllm, "--json")
+    named = done("label", tmp_path / "images", "--out", tmp_path / "n", "--prompt", prompt, "--mllm", mllm, "--json")
     assert json.loads(named.stdout)["images"] == 24

@@ -122,7 +122,7 @@ def _shown(summary: dict[str, Any]) -> str:
 def next_line(summary: Mapping[str, Any]) -> str:
     """The command that names pictures with the result, in the words the model was tuned with."""
     model, prompt = (shlex.quote(printable(summary[name])) for name in ("model", "prompt"))
-    return f"fgvr label IMAGES --prompt {prompt} --mllm local:{model}"
+    return f"fgvr label IMAGES --out NAMED --prompt {prompt} --mllm local:{model}"
 
 
 def _figures(examined: Mapping[str, Any]) -> list[tuple[str, str]]:
