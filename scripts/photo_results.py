@@ -160,16 +160,16 @@ def birds(data: Path, work: Path) -> Collection:
     return Collection("cub832", tuple(support), tuple(test), data / "recorded" / "cub832.expert.jsonl", note)
 
 
-def groceries(data: Path, work: Path) -> Collection:
-    """grocery81: three support photographs a class from its train list; its test list."""
+def groceries(data: Path, work: Path, *, whole: bool = False) -> Collection:
+    """grocery81: three support photographs a class from its train list, or the ``whole`` list; its test list."""
     root = data / "photos" / "grocery81"
     with (root / "classes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     fine = [row["Class Name (str)"].replace("-", " ") for row in rows]
     coarse = [row["Coarse Class Name (str)"].replace("-", " ") for row in rows]
     train, test = (_listed(root, part, fine, coarse) for part in ("train.txt", "test.txt"))
-    support, _ = per_class(train, 3, seed=SEED)
-    replies = work / "grocery81.noise.jsonl"
+    support = train if whole else per_class(train, 3, seed=SEED)[0]
+    replies = work / ("grocery81.whole.noise.jsonl" if whole else "grocery81.noise.jsonl")
     rng = np.random.default_rng(SEED)
     noisy = [{"image": item.id, "reply": noisy_name(item.label or "", fine, coarse, rng)} for item in (*support, *test)]
     write_text(replies, "".join(json.dumps({**row, "model": "noise-model", "ok": True}) + "\n" for row in noisy))

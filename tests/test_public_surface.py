@@ -14,6 +14,7 @@ def test_the_package_exports_what_it_says():
         "Prediction",
         "RAR",
         "SetAside",
+        "Student",
         "Usage",
         "__version__",
         "errors",

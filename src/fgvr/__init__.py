@@ -24,13 +24,26 @@ from fgvr.types import Usage as Usage
 if TYPE_CHECKING:
     from fgvr.methods.near import NeaR as NeaR
     from fgvr.methods.rar import RAR as RAR
+    from fgvr.methods.student import Student as Student
 
 __version__ = "0.1.0"
-__all__ = ["RAR", "ImageItem", "NamedImage", "NeaR", "Prediction", "SetAside", "Usage", "__version__", "errors", "load"]
+__all__ = [
+    "RAR",
+    "ImageItem",
+    "NamedImage",
+    "NeaR",
+    "Prediction",
+    "SetAside",
+    "Student",
+    "Usage",
+    "__version__",
+    "errors",
+    "load",
+]
 
 
-def load(folder: str | os.PathLike[str], *, encoder: Any = None, mllm: Any = None) -> NeaR | RAR:
-    """A saved classifier or recogniser, or the run folder of a finished fit, of either method.
+def load(folder: str | os.PathLike[str], *, encoder: Any = None, mllm: Any = None) -> NeaR | RAR | Student:
+    """A saved classifier or recogniser, or the run folder of a finished fit, of whichever method.
 
     ``encoder`` replaces the stored name (moved folder); ``mllm``: for a RAR run, which retrieves only without one.
     Raises ``RunError`` for a missing or damaged one.
@@ -40,9 +53,12 @@ def load(folder: str | os.PathLike[str], *, encoder: Any = None, mllm: Any = Non
     from fgvr.methods.near import NeaR
     from fgvr.methods.rar import RAR
     from fgvr.methods.rar.recogniser import SETTINGS
+    from fgvr.methods.student import Student, is_student
 
     if (Path(folder) / SETTINGS).exists():
         return RAR.load(folder, mllm, encoder=encoder)
+    if is_student(folder):
+        return Student.load(folder, encoder=encoder)
     return NeaR.load(folder, encoder=encoder)
 
 
@@ -56,4 +72,8 @@ def __getattr__(name: str) -> Any:
         from fgvr.methods.rar import RAR
 
         return RAR
+    if name == "Student":
+        from fgvr.methods.student import Student
+
+        return Student
     raise AttributeError(f"module 'fgvr' has no attribute {name!r}")

@@ -22,6 +22,7 @@ from fgvr.naming.choose import (
     round_sizes,
 )
 from fgvr.naming.choose_clusters import farthest, medoids, near_duplicates, nearest_centres, spherical_kmeans
+from fgvr.naming.facility_location import facility_location
 from fgvr.types import NamedImage
 from tests.methods.near.world import ProjectionEncoder
 
@@ -315,3 +316,32 @@ def test_settings_without_sense_are_refused(wrong):
     values = {"n": 3, "how": "spread", "seed": 0, **wrong}
     with pytest.raises(InputError):
         choose_support(features, (), values.pop("n"), **values)
+
+
+# --- facility location and a method's own rounds ----------------------------------------------------------------------
+
+
+def test_facility_is_the_greedy_choice_among_pictures_that_differ():
+    features, _ = heaps()
+    pool = distinct(features)
+    chosen = choose_support(features, (), 9, how="facility", seed=0)
+    assert chosen.tolist() == sorted(pool[facility_location(features[pool], 9)].tolist())
+    assert len(choose_support(features, (), 1000, how="facility", seed=0)) == len(pool)
+
+
+def test_a_method_may_choose_the_later_rounds_itself():
+    features, kinds = heaps()
+    calls = []
+
+    def last(rest, chosen, known, size, seed):
+        calls.append((len(rest), chosen.tolist(), known.labels.tolist(), size, seed))
+        return rest[-size:]
+
+    oracle = Oracle(kinds)
+    pool = distinct(features)
+    chosen = choose_among(features, pool, 12, how="active", seed=5, label=oracle, informative=last)
+    plain = choose_among(features, pool, 12, how="active", seed=5, label=Oracle(kinds))
+    np.testing.assert_array_equal(chosen[:6], plain[:6])
+    np.testing.assert_array_equal(chosen[6:9], np.setdiff1d(pool, chosen[:6])[-3:])
+    assert calls[0] == (len(pool) - 6, chosen[:6].tolist(), kinds[chosen[:6]].tolist(), 3, 6)
+    assert calls[1][3:] == (3, 7)

@@ -12,10 +12,22 @@ from fgvr.cli.console import note, out, out_json
 from fgvr.cli.fit import read_summary
 from fgvr.cli.inputs import load_sentences
 from fgvr.cli.predict import Done, Encoder, Mllm, is_rar, recognise_run
-from fgvr.cli.scoring import Aligned, align, curves, leaked, read_accepted, refuse_leaks, score, support_hashes
+from fgvr.cli.scoring import (
+    Aligned,
+    align,
+    curves,
+    leaked,
+    pool_hashes,
+    read_accepted,
+    refuse_leaks,
+    score,
+    support_hashes,
+)
 from fgvr.cli.tables import pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fgvr.metrics import Evaluation
     from fgvr.types import ImageItem
 
@@ -144,12 +156,22 @@ def _without_leaks(
     if source is None:
         return items, ["not checked for support images (no --support given)"]
     shared = leaked(items, support_hashes(source))
+    seen = _seen(items, source, shared)
     if exclude:
-        return tuple(item for item in items if item.id not in shared), [f"{len(shared)} support images left out"]
+        left = tuple(item for item in items if item.id not in shared)
+        return left, [f"{len(shared)} support images left out", *seen]
     if not allow:
         refuse_leaks(shared, images=len(items))
     scored = f"{len(shared)} images of the support set are scored: optimistic" if shared else "no support image scored"
-    return items, [scored]
+    return items, [scored, *seen]
+
+
+def _seen(items: tuple[ImageItem, ...], source: Path, shared: Mapping[str, str]) -> list[str]:
+    """What the protocol says about images a student has learned from without their names."""
+    if not (pool := pool_hashes(source)):
+        return []
+    seen = leaked(items, dict.fromkeys(pool, "")).keys() - shared.keys()
+    return [f"{len(seen)} further images were in the pool the student learned from, without a name"]
 
 
 def _predicted(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fgvr.data import Items
     from fgvr.methods.near import NeaR
     from fgvr.methods.near.pipeline import FitSettings
+    from fgvr.methods.student import Student
 
 app = typer.Typer(help="Learn a classifier.", no_args_is_help=True, rich_markup_mode=None)
 LEDGER = "labels"
@@ -180,14 +181,14 @@ def run_fit(estimator: NeaR, chosen: Items, *, source: str, collection: int, dty
     try:
         estimator.fit(chosen, support=chosen)
     except InputError as error:
-        _explain_cap(estimator, error)
+        explain_cap(estimator, error)
         raise
     summary = _summary(estimator, source=source, collection=collection, dtype=dtype)
     write_json(folder / "summary.json", summary)
     return summary
 
 
-def finished(estimator: NeaR, chosen: Items) -> dict[str, Any] | None:
+def finished(estimator: NeaR | Student, chosen: Items, *, command: str = "fit near") -> dict[str, Any] | None:
     """The summary of the very same fit when it is complete, so that nothing is computed again."""
     from fgvr.runs import RunFolder, settings_digest
 
@@ -195,7 +196,7 @@ def finished(estimator: NeaR, chosen: Items) -> dict[str, Any] | None:
     if not (estimator.out / "summary.json").exists() or estimator.asking["retry_failed"]:
         return None
     settings = estimator.run_settings(chosen.items)
-    with RunFolder.create_or_resume(estimator.out, settings=settings, command="fit near") as run:
+    with RunFolder.create_or_resume(estimator.out, settings=settings, command=command) as run:
         if not run.is_done("fit", settings_digest(run.manifest["settings"])):
             return None
     summary = read_summary(estimator.out)
@@ -211,7 +212,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) else None
 
 
-def _explain_cap(estimator: NeaR, error: InputError) -> None:
+def explain_cap(estimator: NeaR | Student, error: InputError) -> None:
     """A fit that could not begin because the cap allowed no call is the cap's doing, not the input's."""
     from fgvr.runs import Ledger
 

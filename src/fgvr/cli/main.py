@@ -31,6 +31,7 @@ from fgvr.cli import (
     fit_finedefics,
     fit_ranker,
     fit_rar,
+    fit_student,
     label,
     memory,
     multiple_choice,
@@ -80,6 +81,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+fit.app.command("student")(fit_student.student)
 fit.app.command("rar")(fit_rar.rar)
 fit.app.command("finedefics")(fit_finedefics.finedefics)
 fit.app.command("fine-r1")(fit_fine_r1.fine_r1)

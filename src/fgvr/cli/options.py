@@ -41,6 +41,15 @@ class Choose(StrEnum):
     random = "random"
     spread = "spread"
     active = "active"
+    facility = "facility"
+
+
+class HeadRule(StrEnum):
+    """How a student's heads are put together."""
+
+    mix = "mix"
+    best = "best"
+    equal = "equal"
 
 
 class Unknown(StrEnum):

@@ -51,9 +51,9 @@ def predict(
 ) -> None:
     """Classify images with a fitted run.
 
-    Each gets a name, a probability and a top-k, or an honest "unknown". NeaR runs classify locally, RAR runs ask their
-    MLLM where retrieval is in doubt. JSON Lines on standard output; with --out a file, and what was set aside in
-    FILE.set_aside.jsonl.
+    Each gets a name, a probability and a top-k, or an honest "unknown". NeaR and student runs classify locally, RAR
+    runs ask their MLLM where retrieval is in doubt. JSON Lines on standard output; with --out a file, and what was set
+    aside in FILE.set_aside.jsonl.
     """
     from fgvr.data import format_predictions, load_items, write_predictions
     from fgvr.data.exports import EXPORT_SUFFIXES
@@ -136,7 +136,7 @@ def recognise_run(
         )
     if mllm is not None:
         raise InputError("this run asks no MLLM", remedy="Leave --mllm out.", run=str(run))
-    return Done(*predict_near(run, items, top_k=top_k, encoder=encoder, cache=cache, device=device))
+    return Done(*predict_locally(run, items, top_k=top_k, encoder=encoder, cache=cache, device=device))
 
 
 def is_rar(run: Path) -> bool:
@@ -153,7 +153,7 @@ def is_rar(run: Path) -> bool:
     return isinstance(settings, dict) and settings.get("method") == "rar"
 
 
-def predict_near(
+def predict_locally(
     run: Path,
     items: Sequence[ImageItem],
     *,
@@ -162,16 +162,18 @@ def predict_near(
     cache: Path | None = None,
     device: str = "auto",
 ) -> tuple[list[Prediction], tuple[SetAside, ...]]:
-    """Predictions of a NeaR run's classifier, and what could not be read."""
+    """Predictions of a classifier that asks no MLLM, NeaR's or a student's, and what could not be read."""
     from fgvr.methods.near import NeaR
+    from fgvr.methods.student import Student, is_student
 
-    estimator = NeaR.load(run)
-    classifier = estimator.classifier
+    method: type[NeaR | Student] = Student if is_student(run) else NeaR
+    classifier = method.load(run).classifier
     assert classifier is not None
     dtype = stored_dtype(run)
     loaded = load_dual_encoder(encoder or classifier.encoder, device=device, dtype=dtype)
     with Progress() as progress:
-        ready = NeaR(loaded, classifier=classifier, progress=progress)
+        ready = method.load(run, encoder=loaded)
+        ready.progress = progress
         return ready.predict_items(items, top_k=top_k, store=store_of(run, cache))
 
 

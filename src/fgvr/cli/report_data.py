@@ -25,20 +25,23 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
     ``predictions``: a file of ``fgvr predict``; ``images``: where those images lie. Raises ``RunError`` when the folder
     holds no finished fit, ``InputError`` for predictions that cannot be read.
     """
-    from fgvr.cli import report_rar
+    from fgvr.cli import report_rar, report_student
     from fgvr.cli.predict import is_rar
+    from fgvr.methods.student import is_student
     from fgvr.metrics import ReliabilityBin
     from fgvr.report import ReportData
     from fgvr.runs import read_manifest
 
     if is_rar(run):
         return report_rar.gather(run, predictions=predictions, images=images)
+    if is_student(run):
+        return report_student.gather(run, predictions=predictions, images=images)
     manifest = read_manifest(run)
-    classifier = _classifier(run)
+    classifier = classifier_of(run)
     support = lines(run / "support.jsonl")
     recorded, notes = manifest["recorded"], classifier["notes"]
     shown = predictions_of(run, predictions)
-    answers = _answers(support, run)
+    answers = answers_of(support, run)
     evaluation = read_json(run / "evaluation.json") or {}
     return ReportData(
         title=f"NeaR: {run.resolve().name}",
@@ -47,12 +50,12 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
         summary=_summary(support, classifier, recorded),
         counts=_counts(support, classifier),
         settings=flat({"tuning": notes["tuning"], "sets": notes["settings"]["sets"], **_rest(notes["settings"])}),
-        provenance=_provenance(manifest, classifier),
+        provenance=provenance(manifest, classifier),
         images=places(shown, images),
         support_images={str(row["item"]): Path(row["path"]) for row in support if "path" in row},
         answers=answers,
         label_space=label_rows(classifier, support),
-        candidates=_candidates(support),
+        candidates=candidates_of(support),
         trace=_trace(notes["trace"]),
         predictions=shown,
         evaluation=evaluation_rows(evaluation),
@@ -62,10 +65,10 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
         aurc=value_of(evaluation, "aurc"),
         reliability=[ReliabilityBin(**one) for one in evaluation.get("reliability", [])],
         calibration_error=value_of(evaluation, "ece"),
-        usage=_usage(run),
+        usage=usage_of(run),
         set_aside=set_aside(run, predictions),
-        failures=_failures(run),
-        doubtful=_doubtful(answers),
+        failures=failures_of(run),
+        doubtful=doubtful_of(answers),
         warnings=_warnings(support, recorded, classifier),
     )
 
@@ -73,7 +76,8 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _classifier(run: Path) -> dict[str, Any]:
+def classifier_of(run: Path) -> dict[str, Any]:
+    """The saved classifier's account of itself. Raises ``RunError`` for a fit that is not finished."""
     found = read_json(run / "classifier" / "classifier.json")
     if not isinstance(found, dict):
         raise RunError("the fit is not finished", remedy="Run fgvr fit again; it resumes.", run=str(run))
@@ -98,7 +102,11 @@ def _ledgers(run: Path) -> dict[str, list[dict[str, Any]]]:
     """Answer lines of the run's ledgers by who asked."""
     from fgvr.runs import Ledger
 
-    files = {"label (support)": "labels.jsonl", "direct MLLM (comparison)": "direct.jsonl"}
+    files = {
+        "label (support)": "labels.jsonl",
+        "second opinions": "second.jsonl",
+        "direct MLLM (comparison)": "direct.jsonl",
+    }
     found = {stage: [*Ledger(run / file)] for stage, file in files.items() if (run / file).exists()}
     return {stage: [line for line in lines if line.get("kind") == "answer"] for stage, lines in found.items()}
 
@@ -166,7 +174,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _provenance(manifest: Mapping[str, Any], classifier: Mapping[str, Any]) -> list[tuple[str, str]]:
+def provenance(manifest: Mapping[str, Any], classifier: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What it takes to make the run again."""
     notes, calibration = classifier["notes"], classifier["calibration"]
     return [
         ("encoder", f"{classifier['encoder']['name']} ({classifier['encoder']['fingerprint'][:16]})"),
@@ -179,7 +188,8 @@ def _provenance(manifest: Mapping[str, Any], classifier: Mapping[str, Any]) -> l
     ]
 
 
-def _answers(support: Sequence[Mapping[str, Any]], run: Path) -> list[NamedImage]:
+def answers_of(support: Sequence[Mapping[str, Any]], run: Path) -> list[NamedImage]:
+    """The MLLM's answers about the support set, with their replies."""
     from fgvr.types import NamedImage
 
     replies = {
@@ -217,7 +227,7 @@ def label_rows(classifier: Mapping[str, Any], support: Sequence[Mapping[str, Any
     ]
 
 
-def _candidates(support: Sequence[Mapping[str, Any]]) -> list[CandidateExample]:
+def candidates_of(support: Sequence[Mapping[str, Any]]) -> list[CandidateExample]:
     """Sets with several labels first: they are where neighbours had something to say."""
     from fgvr.report.data import CandidateExample
 
@@ -286,7 +296,7 @@ def _interval(figure: Mapping[str, Any]) -> Any:
     return Interval(figure["value"], figure["low"], figure["high"], figure["level"], figure["resamples"])
 
 
-def _usage(run: Path) -> list[StageUsage]:
+def usage_of(run: Path) -> list[StageUsage]:
     """What each stage was charged over all sessions: replies copied from a cache cost nothing."""
     return [stage_usage(stage, lines) for stage, lines in _ledgers(run).items()]
 
@@ -311,7 +321,7 @@ def set_aside(run: Path, predictions: Path | None) -> list[SetAside]:
     return [SetAside(**aside) for aside in (*(read_json(run / "set_aside.json") or []), *later)]
 
 
-def _failures(run: Path) -> list[SetAside]:
+def failures_of(run: Path) -> list[SetAside]:
     """Support images that failed and were not answered later."""
     return failed_items(_ledgers(run).get("label (support)", []))
 
@@ -328,7 +338,7 @@ def failed_items(answers: Sequence[Mapping[str, Any]]) -> list[SetAside]:
     ]
 
 
-def _doubtful(answers: Sequence[NamedImage]) -> list[SetAside]:
+def doubtful_of(answers: Sequence[NamedImage]) -> list[SetAside]:
     """Answers whose reply does more than name; the reason is the note, the detail what was said."""
     from fgvr.labels import suspicion
     from fgvr.types import SetAside

@@ -152,6 +152,14 @@ def support_hashes(run: Path) -> dict[str, str]:
         ) from error
 
 
+def pool_hashes(run: Path) -> frozenset[str]:
+    """SHA-256 of every image a student has seen, named or not; empty where the run tells of no pool."""
+    try:
+        return frozenset(str(json.loads(line)["sha256"]) for line in (run / "pool.jsonl").read_bytes().splitlines())
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
 def leaked(items: Sequence[ImageItem], support: Mapping[str, str]) -> dict[str, str]:
     """Ids of ``items`` whose bytes are those of a support image, to the support's id."""
     pairs = zip(items, content_hashes(items), strict=True)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -28,10 +29,11 @@ from fgvr.encoders.base import DualEncoder
 from fgvr.encoders.zero_shot import text_classifier
 from fgvr.errors import InputError
 from fgvr.naming.choose_clusters import SAME, medoids, near_duplicates, tiles
+from fgvr.naming.facility_location import facility_location
 from fgvr.naming.label_space import label_space
 from fgvr.types import NamedImage
 
-Choosing = Literal["random", "spread", "active"]
+Choosing = Literal["random", "spread", "active", "facility"]
 SOFTER = 0.2
 """Times the encoder's logit scale: the scale of the quick classifier. At the full scale it doubts what lies between two
 names; at this one also what is like no name yet, which is worth more (1 to 3 points with few labels)."""
@@ -51,6 +53,9 @@ class LabelsSoFar:
 
 Label = Callable[[np.ndarray], LabelsSoFar | None]
 """Buys the names of further rows (int64, ascending) and tells all that is known; ``None`` ends the choice there."""
+Informative = Callable[[np.ndarray, np.ndarray, LabelsSoFar, int, int], np.ndarray]
+"""A later round's choice: (rows not bought (R,), rows bought (M,), what is known of these, size, seed) to at most
+``size`` distinct rows of the first, int64."""
 
 
 def choose_support(
@@ -64,24 +69,28 @@ def choose_support(
     threshold: float = SAME,
     first: float = 0.5,
     rounds: int = 2,
+    informative: Informative | None = None,
 ) -> np.ndarray:
     """The rows to have named: at most ``n``, distinct, int64, round after round, ascending inside a round.
 
     Args:
         features: (N, D) float32, unit norm, of the whole pool.
         hashes: SHA-256 of each picture's bytes, or none.
-        n: labels that may be bought. ``spread`` and ``active`` choose fewer where the pool has fewer distinct pictures.
-        how: ``random`` (near-duplicates may be drawn), ``spread`` or ``active``.
+        n: labels that may be bought. All ways but ``random`` choose fewer where the pool has fewer distinct pictures.
+        how: ``random`` (near-duplicates may be drawn), ``spread``, ``active`` or ``facility``.
         seed: of the draw, and of the clusters.
         label: called once a round, as soon as the round is settled; ``active`` cannot do without.
         threshold: cosine from which two pictures count as one.
         first: share of ``n`` that goes to medoids before ``active`` looks at doubts, in (0, 1].
         rounds: of the rest, at least 1.
+        informative: chooses the rounds after the first of ``active``; ``least_certain`` by default.
 
     Raises ``InputError`` for settings that make no sense, and for ``active`` without ``label``.
     """
     pool = np.arange(len(features)) if how == "random" else distinct(features, hashes, threshold=threshold)
-    return choose_among(features, pool, n, how=how, seed=seed, label=label, first=first, rounds=rounds)
+    return choose_among(
+        features, pool, n, how=how, seed=seed, label=label, first=first, rounds=rounds, informative=informative
+    )
 
 
 def distinct(features: np.ndarray, hashes: Sequence[str] = (), *, threshold: float = SAME) -> np.ndarray:
@@ -100,6 +109,7 @@ def choose_among(
     first: float = 0.5,
     rounds: int = 2,
     past: Sequence[np.ndarray] = (),
+    informative: Informative | None = None,
 ) -> np.ndarray:
     """``choose_support`` among the rows ``pool``. ``past``: rounds an interrupted run has settled, kept as they are."""
     _check(n, how, label, first, rounds)
@@ -111,9 +121,11 @@ def choose_among(
             picked = past[number]
         elif known is not None:
             rest = np.setdiff1d(pool, chosen)
-            picked = least_certain(features, rest, chosen, known, size, seed=seed + number)
+            picked = (informative or partial(_least_certain, features))(rest, chosen, known, size, seed + number)
         elif how == "random":
             picked = np.sort(np.random.default_rng(seed).permutation(pool)[:size])
+        elif how == "facility":
+            picked = np.sort(pool[facility_location(features[pool], size, seed=seed)])
         else:
             picked = pool[medoids(features[pool], size, seed=seed)]
         chosen = np.concatenate([chosen, picked])
@@ -181,8 +193,14 @@ def labels_so_far(named: Sequence[NamedImage], encoder: DualEncoder) -> LabelsSo
 def checked(how: str) -> Choosing:
     """A way of choosing. Raises ``InputError`` when there is none of this name."""
     if how not in get_args(Choosing):
-        raise InputError(f"no way of choosing is called {how!r}", remedy="Use random, spread or active.")
+        raise InputError(f"no way of choosing is called {how!r}", remedy=f"Use {', '.join(get_args(Choosing))}.")
     return how  # type: ignore[return-value]
+
+
+def _least_certain(
+    features: np.ndarray, rest: np.ndarray, chosen: np.ndarray, known: LabelsSoFar, size: int, seed: int
+) -> np.ndarray:
+    return least_certain(features, rest, chosen, known, size, seed=seed)
 
 
 def _check(n: int, how: str, label: Label | None, first: float, rounds: int) -> None:

@@ -8,6 +8,7 @@ from fgvr.report.data import MergedName as MergedName
 from fgvr.report.data import ReportData as ReportData
 from fgvr.report.data import StageUsage as StageUsage
 from fgvr.report.data import TracePoint as TracePoint
+from fgvr.report.data import UnnamedGroup as UnnamedGroup
 from fgvr.report.render import render_report as render_report
 from fgvr.report.render import write_report as write_report
 
@@ -20,6 +21,7 @@ __all__ = [
     "ReportData",
     "StageUsage",
     "TracePoint",
+    "UnnamedGroup",
     "render_report",
     "write_report",
 ]

@@ -50,6 +50,20 @@ class CandidateExample:
 
 
 @dataclass(frozen=True)
+class UnnamedGroup:
+    """Images that lie together and that no name covers: offered for naming."""
+
+    item_ids: tuple[str, ...]
+    """The image that stands for the group first; at least one."""
+    names: tuple[tuple[str, float], ...] = ()
+    """(name, share in [0, 1]) that the members got for want of a better one, most first."""
+    distance: float | None = None
+    """1 - cosine of the first image to the nearest one that has a name, in [0, 2]."""
+    cohesion: float | None = None
+    """Mean cosine of the others to the first image, in [-1, 1]."""
+
+
+@dataclass(frozen=True)
 class TracePoint:
     """One epoch of training."""
 
@@ -117,10 +131,12 @@ class ReportData:
     images: Mapping[str, Path] = field(default_factory=dict)
     """Where the pictures of ``predictions`` are, by item id."""
     support_images: Mapping[str, Path] = field(default_factory=dict)
-    """Where the pictures of ``answers`` and ``candidates`` are, by item id."""
+    """Where the pictures of ``answers``, ``candidates`` and ``unnamed`` are, by item id."""
     answers: Sequence[NamedImage] = ()
     label_space: Sequence[LabelRow] = ()
     candidates: Sequence[CandidateExample] = ()
+    unnamed: Sequence[UnnamedGroup] = ()
+    """The likeliest first. Pictures are looked for in ``images``, too."""
     trace: Sequence[TracePoint] = ()
     predictions: Sequence[Prediction] = ()
     evaluation: Sequence[EvaluationRow] = ()

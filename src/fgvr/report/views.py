@@ -13,6 +13,7 @@ from fgvr.report import charts
 from fgvr.report.data import CandidateExample, ReportData
 from fgvr.report.sheet import ITEM_CHARACTERS, contact_sheet
 from fgvr.report.thumbs import Thumbnails
+from fgvr.report.unnamed import names_table, unnamed_groups
 from fgvr.report.words import (
     figure,
     finite,
@@ -57,8 +58,9 @@ class Table:
 
 
 def page_of(data: ReportData, thumbs: Thumbnails, *, max_per_class: int) -> dict[str, Any]:
-    """Everything the template needs; pictures of the examples first, then of the answers, then of the sheet."""
+    """Everything the template needs; pictures of examples first, then of groups, of answers, then of the sheet."""
     examples = candidate_examples(data, thumbs)
+    unnamed = unnamed_groups(data.unnamed, {**data.images, **data.support_images}, thumbs)
     answers = answer_table(data, thumbs)
     sheet = contact_sheet(data.predictions, data.images, thumbs, max_per_class=max_per_class)
     return {
@@ -76,6 +78,8 @@ def page_of(data: ReportData, thumbs: Thumbnails, *, max_per_class: int) -> dict
         "answers": answers,
         "label_space": label_table(data),
         "examples": Table(examples, len(data.candidates)),
+        "unnamed": Table(unnamed, sum(bool(one.item_ids) for one in data.unnamed)),
+        "unnamed_names": names_table(data.unnamed),
         "training": training_charts(data),
         "honesty": honesty(data),
         "usage": usage_table(data),

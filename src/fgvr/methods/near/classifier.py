@@ -23,7 +23,8 @@ from fgvr.types import Prediction
 FORMAT = 1
 MANIFEST = "classifier.json"
 ARRAYS = "classifier.safetensors"
-_SEAL = "seal"
+SEAL = "seal"
+MEANING = ("method", "names", "encoder", "logit_scale", "calibration")
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,7 @@ class Classifier:
             raise ValueError(f"{len(features)} features for {len(item_ids)} items")
         if not len(features):
             return []
-        chances, unknown = self.probabilities(features), self.unknown(features)
-        order = np.argsort(-chances, axis=1, kind="stable")[:, : max(1, top_k)]
-        found = []
-        for row, item in enumerate(item_ids):
-            top = tuple((self.names[j], float(chances[row, j])) for j in order[row])
-            name = "unknown" if unknown[row] else top[0][0]
-            found.append(Prediction(item, name, top[0][1], top, bool(unknown[row])))
-        return found
+        return ranked(self.names, self.probabilities(features), self.unknown(features), item_ids, top_k=top_k)
 
     def restricted(self, kept: np.ndarray) -> Classifier:
         """The same classifier over some of its names (label filtering)."""
@@ -102,7 +96,7 @@ class Classifier:
             "logit_scale": self.logit_scale,
             "calibration": self.calibration.to_dict(),
         }
-        arrays = {"text_features": self.text_features, _SEAL: _seal(manifest)}
+        arrays = {"text_features": self.text_features, SEAL: seal(manifest, MEANING)}
         arrays |= {f"parameter.{key}": value for key, value in self.parameters.items()}
         if self.support is not None:
             arrays["support"] = self.support
@@ -114,10 +108,10 @@ class Classifier:
     def load(cls, folder: str | os.PathLike[str]) -> Classifier:
         """Read what ``save`` wrote. Raises ``RunError`` for a missing, damaged or foreign classifier."""
         folder = Path(folder)
-        manifest = _read_manifest(folder)
+        manifest = manifest_in(folder)
         arrays, _ = load_arrays(folder / ARRAYS)
         try:
-            if _SEAL in arrays and not np.array_equal(arrays[_SEAL], _seal(manifest)):
+            if SEAL in arrays and not np.array_equal(arrays[SEAL], seal(manifest, MEANING)):
                 raise ValueError("its JSON is not the one that was saved with its arrays")
             text = arrays["text_features"]
             if len(text) != len(manifest["names"]):
@@ -135,20 +129,34 @@ class Classifier:
                 notes=manifest["notes"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(folder, error) from error
+            raise damaged(folder, error) from error
 
 
-def _seal(manifest: Mapping[str, Any]) -> np.ndarray:
-    """(32,) uint8: SHA-256 of what gives the arrays their meaning.
+def ranked(
+    names: Sequence[str], chances: np.ndarray, unknown: np.ndarray, item_ids: Sequence[str], *, top_k: int
+) -> list[Prediction]:
+    """Probabilities (B, C) and who is unknown (B,) as predictions. Equal probabilities go to the earlier name."""
+    order = np.argsort(-chances, axis=1, kind="stable")[:, : max(1, top_k)]
+    found = []
+    for row, item in enumerate(item_ids):
+        top = tuple((names[j], float(chances[row, j])) for j in order[row])
+        name = "unknown" if unknown[row] else top[0][0]
+        found.append(Prediction(item, name, top[0][1], top, bool(unknown[row])))
+    return found
+
+
+def seal(manifest: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray:
+    """(32,) uint8: SHA-256 of what gives the arrays their meaning, the values of ``keys``.
 
     Kept among the arrays, whose own checksum guards it: a kill between the two files, or a changed letter in a name,
     is noticed. Notes do not count.
     """
-    meaning = [manifest[key] for key in ("method", "names", "encoder", "logit_scale", "calibration")]
+    meaning = [manifest[key] for key in keys]
     return np.frombuffer(hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).digest(), dtype=np.uint8)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def manifest_in(folder: Path) -> dict[str, Any]:
+    """``classifier.json`` of a saved classifier. Raises ``RunError`` for a missing, damaged or foreign one."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["format"] != FORMAT:
@@ -158,9 +166,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "there is no classifier here", remedy="Give the folder of a finished fit.", path=str(folder)
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
     return dict(manifest)
 
 
-def _damaged(folder: Path, error: Exception) -> RunError:
+def damaged(folder: Path, error: Exception) -> RunError:
+    """What is raised for a classifier that cannot be read."""
     return RunError(f"the classifier cannot be read: {error!r}", remedy="Fit it again.", path=str(folder))

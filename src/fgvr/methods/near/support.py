@@ -17,7 +17,7 @@ import numpy as np
 from fgvr.encoders import FeatureTable
 from fgvr.encoders.base import DualEncoder
 from fgvr.mllm.outcomes import Answers, LedgerLike
-from fgvr.naming.choose import Choosing, LabelsSoFar, choose_among, distinct, labels_so_far
+from fgvr.naming.choose import Choosing, Informative, LabelsSoFar, choose_among, distinct, labels_so_far
 from fgvr.naming.labelling import Labelled, PromptKind
 from fgvr.naming.prompts import structured_prompt
 
@@ -38,10 +38,12 @@ def choose_and_label(
     seed: int,
     encoder: DualEncoder,
     settled: LedgerLike | None = None,
+    informative: Informative | None = None,
 ) -> tuple[FeatureTable, Labelled]:
     """At most ``n`` rows of ``table`` (``None``: all that differ) and the MLLM's answers, in the order of the table.
 
-    ``table`` has plain features (N, D) of the whole pool. ``settled`` keeps the rounds. Where the cap or a deadline
+    ``table`` has plain features (N, D) of the whole pool. ``settled`` keeps the rounds. ``informative``: as of
+    ``choose_among``. Where the cap or a deadline
     stops a round, no further one begins. Raises what ``choose_support`` and ``ask`` raise.
     """
     pool = distinct(table.features, table.hashes)
@@ -62,7 +64,9 @@ def choose_and_label(
             return None
         return labels_so_far([one for part in rounds for one in part.named], encoder)
 
-    chosen = choose_among(table.features, pool, wanted, how=how, seed=seed, label=label, past=past)
+    chosen = choose_among(
+        table.features, pool, wanted, how=how, seed=seed, label=label, past=past, informative=informative
+    )
     return rows_of(table, np.sort(chosen)), joined(rounds, order=np.argsort(chosen, kind="stable"))
 
 

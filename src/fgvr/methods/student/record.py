@@ -1,0 +1,253 @@
+"""What a finished fit leaves in its run folder, for predictions, evaluations and reports.
+
+Beside ledgers and features: the ``classifier``; ``support.jsonl``, the images asked about; ``pool.jsonl``, every image
+of the collection with its name; ``unknown_groups.json``; ``set_aside.json``. Letters: N pool images, C names.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fgvr.encoders import FeatureTable
+from fgvr.encoders.base import DualEncoder
+from fgvr.methods.student.classifier import StudentClassifier, collapsed
+from fgvr.methods.student.settings import StudentSettings
+from fgvr.mllm.base import Mllm
+from fgvr.naming.label_space import label_space
+from fgvr.naming.labelling import Labelled
+from fgvr.runs import RunFolder, settings_digest, write_json, write_text
+from fgvr.types import NamedImage, SetAside, Usage
+
+if TYPE_CHECKING:
+    from fgvr.methods.student.pipeline import Learned
+    from fgvr.methods.student.unknown import UnknownGroup
+
+SHOWN = 5
+"""Names an image might have that are kept."""
+BLOCK = 4096
+GROUP_NEIGHBOURS = 10
+"""A group cannot be larger than the edges of the graph allow."""
+FILES = ("support.jsonl", "pool.jsonl", "unknown_groups.json", "set_aside.json")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One stage of questions: which rows of the pool, and the answers in the same order."""
+
+    rows: np.ndarray
+    """(M,) int64."""
+    labelled: Labelled
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything one ``fit`` produced, for reports."""
+
+    learned: Learned
+    table: FeatureTable
+    """The pool, with averaged features."""
+    first: Asked
+    second: Asked | None
+    set_aside: tuple[SetAside, ...]
+    groups: tuple[UnknownGroup, ...] = ()
+    """Images that no name covers."""
+
+    @property
+    def stages(self) -> tuple[Labelled, ...]:
+        """The answers of both stages."""
+        return (self.first.labelled,) if self.second is None else (self.first.labelled, self.second.labelled)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the questions ended early, if they did."""
+        return next((stage.answers.stopped for stage in self.stages if stage.answers.stopped), None)
+
+    @property
+    def usage(self) -> Usage:
+        """Of the calls of this session."""
+        return sum((stage.usage for stage in self.stages), Usage())
+
+
+def write_fit(run: RunFolder, classifier: StudentClassifier, fit: Fit) -> None:
+    """The classifier and what a report needs, each file atomic, then the mark that the fit is complete."""
+    folder = run.path
+    classifier.save(folder / "classifier")
+    write_text(folder / "support.jsonl", _lines(support_rows(fit)))
+    write_text(folder / "pool.jsonl", _lines(pool_rows(classifier, fit)))
+    write_json(folder / "unknown_groups.json", unknown_groups(fit))
+    write_json(folder / "set_aside.json", [asdict(aside) for aside in fit.set_aside])
+    run.record(
+        pool=len(fit.table.items),
+        support=len(fit.first.rows),
+        asked_again=0 if fit.second is None else len(fit.second.rows),
+        set_aside=len(fit.set_aside),
+        named=sum(named.name is not None for named in fit.first.labelled.named),
+        labels=len(classifier.names),
+        encoder={"name": classifier.encoder, "fingerprint": classifier.fingerprint},
+        stopped=fit.stopped,
+        usage=asdict(fit.usage),
+    )
+    files = [folder / "classifier" / name for name in ("classifier.json", "classifier.safetensors")]
+    outputs = [*files, *(folder / name for name in FILES)]
+    run.stage_done("fit", settings_digest(run.manifest["settings"]), outputs=outputs)
+
+
+def classifier_of(
+    fit: Fit, encoder: DualEncoder, *, views: int, teachers: tuple[Mllm, Mllm | None]
+) -> StudentClassifier:
+    """What is kept of a student, with notes on how it came about, who named its images, and what the answers were."""
+    mllm, second = teachers
+    statuses = Counter(named.status for named in fit.first.labelled.named)
+    notes = {
+        **_plain(fit.learned.notes),
+        **names_account(fit),
+        "heads": {name: share for name, share in fit.learned.mixed.shares.items() if share > 0},
+        "unknown_groups": [len(group["items"]) for group in unknown_groups(fit)],
+        "mllm": identity(mllm),
+        "second": None if second is None else identity(second),
+        "category": fit.first.labelled.category,
+        "answers": dict(sorted(statuses.items())),
+        "pool": len(fit.table.items),
+        "asked": len(fit.first.rows),
+        "asked_again": 0 if fit.second is None else len(fit.second.rows),
+    }
+    return StudentClassifier(
+        names=fit.learned.names,
+        head=collapsed(fit.learned.head),
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        views=views,
+        calibration=fit.learned.calibration,
+        support=np.ascontiguousarray(fit.table.features[fit.first.rows]),
+        notes=notes,
+    )
+
+
+def identity(mllm: Mllm) -> dict[str, str]:
+    """Which model it was, JSON-like."""
+    return {"name": mllm.name, "revision": mllm.revision}
+
+
+def names_account(fit: Fit) -> dict[str, Any]:
+    """What became of the teacher's names, as NeaR's notes say it: ``merged``, ``removed``, ``filtered`` (none)."""
+    merging = fit.learned.notes["settings"]["label_space"]["merge"]
+    said = [named for stage in fit.stages for named in stage.named]
+    by_images = {pair.raw: pair.into for pair in fit.learned.space.merges}
+    spelt = [asdict(merge) for merge in label_space(said, merge=merging)[0].provenance]
+    seen = [
+        {"raw": pair.raw, "into": pair.into, "why": "images", "score": round(pair.image_similarity, 4)}
+        for pair in fit.learned.space.merges
+    ]
+    return {
+        "merged": [{**merge, "into": by_images.get(merge["into"], merge["into"])} for merge in [*spelt, *seen]],
+        "removed": [{"name": one.name, "reason": one.reason} for one in fit.learned.space.dropped],
+        "filtered": [],
+    }
+
+
+def support_rows(fit: Fit) -> Iterator[dict[str, Any]]:
+    """One JSON-like row an image asked about: reply, what the evidence made of it, and where it lies.
+
+    ``label`` is the reply's name among the student's names, ``None`` where it is not among them; ``settled_on`` the
+    name that the image is taken for; ``again`` the second opinion.
+    """
+    again = {} if fit.second is None else dict(zip(fit.second.rows.tolist(), fit.second.labelled.named, strict=True))
+    opinions = fit.learned.opinions.where(fit.learned.opinions.source == 0)
+    labels = dict(zip(opinions.rows.tolist(), opinions.labels.tolist(), strict=True))
+    for row, said in zip(fit.first.rows.tolist(), fit.first.labelled.named, strict=True):
+        candidates = taken_for(fit, row)
+        label = labels.get(row, -1)
+        yield {
+            **_place(fit.table, row),
+            "status": said.status,
+            "reply_name": said.name,
+            "label": fit.learned.names[label] if label >= 0 else None,
+            "settled_on": candidates[0][0] if candidates else None,
+            "candidates": [[name, round(weight, 6)] for name, weight in candidates],
+            "neighbours": [],
+            "again": _said(again.get(row)),
+        }
+
+
+def pool_rows(classifier: StudentClassifier, fit: Fit) -> Iterator[dict[str, Any]]:
+    """One JSON-like row a pool image: the student's prediction, and what the teacher said where it was asked."""
+    said = dict(zip(fit.first.rows.tolist(), fit.first.labelled.named, strict=True))
+    for at in range(0, len(fit.table.items), BLOCK):
+        ids = [item.id for item in fit.table.items[at : at + BLOCK]]
+        for row, one in enumerate(classifier.predict(fit.table.features[at : at + BLOCK], ids, top_k=SHOWN), start=at):
+            yield {
+                **_place(fit.table, row),
+                "name": one.name,
+                "probability": round(one.probability, 6),
+                "unknown": one.unknown,
+                "top": [[name, round(chance, 6)] for name, chance in one.top],
+                "asked": row in said,
+                "teacher": _said(said.get(row)),
+            }
+
+
+def taken_for(fit: Fit, row: int) -> list[tuple[str, float]]:
+    """The names a pool image is taken for while the student learns, heaviest first; weights as shares of their sum."""
+    soft = fit.learned.soft
+    cells = slice(soft.indptr[row], soft.indptr[row + 1])
+    columns, weights = soft.indices[cells], soft.data[cells]
+    order = np.argsort(-weights, kind="stable")[:SHOWN]
+    total = float(weights.sum())
+    return [(fit.learned.names[columns[j]], float(weights[j]) / total) for j in order if weights[j] > 0]
+
+
+def unknown_groups(fit: Fit) -> list[dict[str, Any]]:
+    """Images that no name seems to cover, in groups, JSON-like, medoids first; ``names``: what they are taken for."""
+    return [
+        {
+            "items": [fit.table.items[row].id for row in group.rows],
+            "paths": [str(fit.table.items[row].path) for row in group.rows],
+            "medoid": fit.table.items[group.medoid].id,
+            "cohesion": round(group.cohesion, 6),
+            "distance": round(group.distance, 6),
+            "names": [[fit.learned.names[name], round(share, 6)] for name, share in group.names],
+        }
+        for group in fit.groups
+    ]
+
+
+def groups_in(features: np.ndarray, learned: Learned, settings: StudentSettings) -> tuple[UnknownGroup, ...]:
+    """Groups in the pool (N, D) that no name covers, as ``settings`` say; none with that part off."""
+    from fgvr.methods.student.graph import neighbour_graph
+    from fgvr.methods.student.unknown import unknown_groups
+
+    if not settings.unknown.on or len(features) < 2:
+        return ()
+    labelled = np.unique(learned.opinions.named.rows)
+    graph = neighbour_graph(features, k=max(GROUP_NEIGHBOURS, settings.propagation.k))
+    return unknown_groups(features, labelled, learned.soft, graph, least=settings.unknown.least)
+
+
+def _place(table: FeatureTable, row: int) -> dict[str, str]:
+    """Hash and place let an evaluation find the image among its own, and a report show it."""
+    item = table.items[row]
+    return {"item": item.id, "sha256": table.hashes[row], "path": str(item.path)}
+
+
+def _said(named: NamedImage | None) -> dict[str, Any] | None:
+    return None if named is None else {"name": named.name, "status": named.status}
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: such a figure is not known."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(rows: Iterator[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
