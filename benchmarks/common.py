@@ -40,6 +40,7 @@ ORDER = (
     "alignment_step",
     "policy_step",
     "growth",
+    "student",
     "demo_profile",
 )
 """Sections of the page, top to bottom; a new script adds its name here."""

@@ -17,7 +17,7 @@ COLOURS = {
     "nearest image, chosen images and views": "#8fb4d9",
     "student": "#1b6e53",
 }
-WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 130, 120, 60, 34
+WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 130, 120, 64, 34
 
 
 def curves(scorer: Scorer, present: list[str]) -> str:
@@ -30,9 +30,9 @@ def curves(scorer: Scorer, present: list[str]) -> str:
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for place, method in enumerate(CURVE):
-        x = 10 + 165 * place
-        parts.append(f'<rect x="{x}" y="10" width="14" height="4" fill="{COLOURS[method]}"/>')
-        parts.append(f'<text x="{x + 18}" y="16">{escape(method)}</text>')
+        x, y = 10 + 300 * (place % 3), 10 + 16 * (place // 3)
+        parts.append(f'<rect x="{x}" y="{y}" width="14" height="4" fill="{COLOURS[method]}"/>')
+        parts.append(f'<text x="{x + 18}" y="{y + 6}">{escape(method)}</text>')
     for row, world in enumerate(present):
         top = TOP + row * (HEIGHT + GAP)
         parts.append(f'<text x="8" y="{top + HEIGHT / 2}">{escape(world)}</text>')
@@ -51,6 +51,7 @@ def panel(scorer: Scorer, world: str, figure: str, left: float, top: float, *, f
         ]
         for method in CURVE
     }
+    lines = {method: points for method, points in lines.items() if points}
     values = [value for points in lines.values() for _, value in points]
     low, high = math.floor(min(values) / 10) * 10, math.ceil(max(values) / 10) * 10
 

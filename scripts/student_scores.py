@@ -57,20 +57,22 @@ class Scorer:
     def sample(self, world: str, method: str, share: float) -> Sample | None:
         """All draws of a method at a share; ``None`` unless all are there."""
         found, truths = [], []
+        if not draws_of(world, method):
+            return None
         for draw in range(draws_of(world, method)):
             file = Cell(world, draw, method, share).file(self.work)
             if not file.exists():
                 return None
             found.append(json.loads(file.read_text(encoding="utf-8"))["names"])
             truths.append(self.truth(world, draw))
-        if world not in ("drawn", "development", *PHOTOS):  # thirds: one set of predictions
+        recorded = not (world.startswith("drawn") or world in PHOTOS)
+        if recorded:  # thirds: one set of predictions
             found, truths = [list(chain.from_iterable(found))], [tuple(chain.from_iterable(truths))]
         scored = [self.scores(tuple(names), truth) for names, truth in zip(found, truths)]
-        recorded = world not in ("drawn", "development", *PHOTOS)
         classes = [names[0] for names in truths[0]]
         groups = np.unique(classes, return_inverse=True)[1] if recorded else np.arange(len(classes))
         values = {figure: np.stack([one[figure] for one in scored]) for figure in FIGURES}
-        return Sample(values, groups, world in ("drawn", "development"))
+        return Sample(values, groups, world.startswith("drawn"))
 
     @cache  # noqa: B019
     def scores(self, names: tuple[str, ...], truth: tuple[tuple[str, ...], ...]) -> dict[str, np.ndarray]:

@@ -49,6 +49,8 @@ class Cell:
         return work / "cells" / self.world / f"{self.draw}" / f"{self.method} {self.share:g}.json".replace("/", "-")
 
 
+MORE = "drawn, eight crops"
+"""The same draws with twice the crops; the curve of student and teacher only."""
 SLOW = {"NeaR", "NeaR, chosen images and views"}
 """Rows that tune through a text tower: on photographs, whose tower is slow, with one seed."""
 FEW = {"prompt alone": ("drawn",)}
@@ -58,7 +60,7 @@ FEW = {"prompt alone": ("drawn",)}
 def worlds() -> dict[str, int]:
     """Every world with its number of draws."""
     recorded = {f"{dataset}.{recorder}": 3 for dataset, recorder, _ in RECORDINGS}
-    return {"drawn": DRAWS, **dict.fromkeys(PHOTOS, PHOTO_SEEDS), **recorded}
+    return {"drawn": DRAWS, MORE: DRAWS, **dict.fromkeys(PHOTOS, PHOTO_SEEDS), **recorded}
 
 
 @lru_cache(maxsize=1)
@@ -68,6 +70,8 @@ def load(name: str, draw: int, shared: Path, work: Path) -> World:
         return drawn_world(work, draw)
     if name == "development":
         return drawn_world(work, draw, pool_seed=DEV_POOL_SEED, test_seed=DEV_TEST_SEED)
+    if name == MORE:
+        return drawn_world(work, draw, crops=8)
     if name in PHOTOS:
         return photo_world(name, shared, work)
     dataset, _, recorder = name.partition(".")
@@ -76,6 +80,8 @@ def load(name: str, draw: int, shared: Path, work: Path) -> World:
 
 def draws_of(world: str, method: str) -> int:
     """How many draws of a world a method is run on."""
+    if world == MORE and method not in ("student", "direct MLLM"):
+        return 0
     return 1 if world in PHOTOS and method in SLOW else worlds().get(world, 1)
 
 
@@ -88,6 +94,8 @@ def cells(only: list[str]) -> Iterator[Cell]:
                 yield from (Cell(name, draw, method, share) for method in CURVE if draw < draws_of(name, method))
     for name, draws in chosen.items():
         for draw in range(draws):
+            if name == MORE:
+                continue
             yield from (Cell(name, draw, bound, 1.0) for bound in BOUNDS)
             for share in ABLATED:
                 parts = [part for part in ABLATIONS if name in FEW.get(part, (name,))]

@@ -77,16 +77,18 @@ class World:
     note: str = ""
 
 
-def drawn_world(work: Path, seed: int, *, pool_seed: int = POOL_SEED, test_seed: int = TEST_SEED) -> World:
+def drawn_world(
+    work: Path, seed: int, *, pool_seed: int = POOL_SEED, test_seed: int = TEST_SEED, crops: int = VIEWS
+) -> World:
     """The embedded world: ``PER_SPECIES`` pictures a species to choose from, ``TESTED`` to be tested on."""
-    pool = _drawn_part(work, f"pool{pool_seed + 1000 * seed}", pool_seed + 1000 * seed, PER_SPECIES)
-    test = _drawn_part(work, f"test{test_seed}", test_seed, TESTED)
+    pool = _drawn_part(work, f"pool{pool_seed + 1000 * seed}", pool_seed + 1000 * seed, PER_SPECIES, crops)
+    test = _drawn_part(work, f"test{test_seed}", test_seed, TESTED, crops)
     return World("drawn birds", pool, test, load_encoder("fieldguide"), f"draw {seed}")
 
 
-def _drawn_part(work: Path, name: str, first: int, per_species: int) -> Part:
+def _drawn_part(work: Path, name: str, first: int, per_species: int, crops: int) -> Part:
     items = draw(work / name, first, per_species)
-    table, averaged = _encoded(items, load_encoder("fieldguide"), work)
+    table, averaged = _encoded(items, load_encoder("fieldguide"), work, crops)
     mllm = load_mllm("fieldguide", batch_size=64)
 
     def said(prompt: PromptKind) -> tuple[NamedImage, ...]:
@@ -97,9 +99,11 @@ def _drawn_part(work: Path, name: str, first: int, per_species: int) -> Part:
     return Part(averaged, table.features[:, 0], table.hashes, said("paper"), truth, said("structured"))
 
 
-def _encoded(items: Sequence[ImageItem], encoder: DualEncoder, work: Path) -> tuple[FeatureTable, np.ndarray]:
-    """The table of all views, features (N, 1 + VIEWS, D), and their averages (N, D)."""
-    table = FeatureStore(work / "features").features(items, encoder, views=("plain", *crop_views(VIEWS)))
+def _encoded(
+    items: Sequence[ImageItem], encoder: DualEncoder, work: Path, crops: int = VIEWS
+) -> tuple[FeatureTable, np.ndarray]:
+    """The table of all views, features (N, 1 + crops, D), and their averages (N, D)."""
+    table = FeatureStore(work / "features").features(items, encoder, views=("plain", *crop_views(crops)))
     return table, averaged_views(table.features)
 
 

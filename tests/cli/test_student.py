@@ -101,3 +101,57 @@ def test_a_student_can_be_compared(world):
     assert found.settings == student.Settings(labels=10, views=0)
     assert found.calls(24, 100) == 10
     assert find("student").calls(24, 100) == 24
+
+
+def test_names_in_a_filled_in_table_are_learned_and_nothing_is_asked_again(world, tmp_path):
+    run, table = tmp_path / "run", tmp_path / "filled.csv"
+    done(*fit(world, run))
+    items = sorted(json.loads(line)["item"] for line in (run / "pool.jsonl").read_text().splitlines())
+    assert (run / "groups_to_name.csv").read_text().startswith('"group","name","item"')
+    table.write_text("group,name,item\n" + "".join(f"1,,{item}\n" for item in items[:6]))
+    empty = fgvr(*fit(world, run, "--names", table))
+    assert empty.exit_code == 2
+    assert "the table has no names yet" in empty.stderr
+    table.write_text(table.read_text().replace("1,,", "1,Garden Gnome,", 1))
+    again = json.loads(done(*fit(world, run, "--names", table, "--json")).stdout)
+    assert (again["was_finished"], again["usage"]["calls"], again["given"]) == (False, 0, 6)
+    rows = {row["item"]: row for row in map(json.loads, (run / "pool.jsonl").read_text().splitlines())}
+    assert [item for item in items if rows[item]["given"] == "Garden Gnome"] == items[:6]
+    assert "Garden Gnome" in json.loads((run / "classifier" / "classifier.json").read_text())["names"]
+    # The same table again, and no table: what the run knows already.
+    for more in (("--names", table), ()):
+        same = json.loads(done(*fit(world, run, "--json", *more)).stdout)
+        assert (same["was_finished"], same["usage"]["calls"], same["given"]) == (True, 0, 6)
+    support = {json.loads(line)["item"] for line in (run / "support.jsonl").read_text().splitlines()}
+    left = json.loads(done("evaluate", run, world.photographs, "--exclude-support", *PLAIN).stdout)["n"]
+    assert left == 24 - len(support | set(items[:6]))
+
+
+def test_calls_kept_back_and_not_needed_are_accounted_for(world, tmp_path):
+    summary = json.loads(done(*fit(world, tmp_path / "run", "--second-opinion", 0.25, "--json")).stdout)
+    assert summary["kept_back"] == 3
+    assert summary["asked_again"] <= 3
+    assert summary["usage"]["calls"] == 9 + summary["asked_again"]
+
+
+def test_a_collection_that_changed_is_told_by_its_size(world, tmp_path):
+    run = tmp_path / "run"
+    done(*fit(world, run))
+    fewer = fgvr(*fit(world, run, "--limit", 20))
+    assert fewer.exit_code == 1
+    assert "pool.images: 24 -> 20" in fewer.stderr
+
+
+def test_the_report_says_how_the_student_learned(world, learned, tmp_path):
+    run, _ = learned
+    page = tmp_path / "page.html"
+    done("report", run, "--out", page)
+    html = page.read_text()
+    for words in (
+        "12 of 24 (50.0 %)",
+        "12 of 24 images were put before the MLLM",
+        "How the student learned",
+        "Would more labels bring more names?",
+        "Off: the student did not learn from its own names.",
+    ):
+        assert words in html

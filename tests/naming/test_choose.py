@@ -345,3 +345,39 @@ def test_a_method_may_choose_the_later_rounds_itself():
     np.testing.assert_array_equal(chosen[6:9], np.setdiff1d(pool, chosen[:6])[-3:])
     assert calls[0] == (len(pool) - 6, chosen[:6].tolist(), kinds[chosen[:6]].tolist(), 3, 6)
     assert calls[1][3:] == (3, 7)
+
+
+# --- large pools ------------------------------------------------------------------------------------------------------
+
+
+def test_medoids_of_a_large_pool_are_sought_in_parts_that_get_their_share():
+    features, _ = heaps()
+    at_once = len(features) * 12 // 4
+    chosen = medoids(features, 12, seed=0, at_once=at_once)
+    assert len(np.unique(chosen)) == 12
+    assert (np.diff(chosen) > 0).all()
+    np.testing.assert_array_equal(chosen, medoids(features, 12, seed=0, at_once=at_once))
+    near = [nearest_centres(features, features[rows])[1].mean() for rows in (chosen, medoids(features, 12, seed=0))]
+    chance = [np.random.default_rng(seed).choice(len(features), 12, replace=False) for seed in range(20)]
+    by_chance = np.mean([nearest_centres(features, features[rows])[1].mean() for rows in chance])
+    assert near[0] > by_chance + 0.6 * (near[1] - by_chance)
+
+
+@given(count=st.integers(2, 60), k=st.integers(1, 60), at_once=st.integers(1, 300), kinds=st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_medoids_in_parts_are_as_many_as_wanted_and_distinct_also_of_equal_pictures(count, k, at_once, kinds):
+    features = unit(np.random.default_rng(count).normal(size=(kinds, 4)))[np.arange(count) % kinds]
+    chosen = medoids(features, k, seed=1, at_once=at_once)
+    assert len(chosen) == len(np.unique(chosen)) == min(k, count)
+
+
+@given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any), share=st.floats(0, 1))
+def test_shares_go_by_size_with_one_for_each_and_never_exceed_it(sizes, share):
+    sizes = np.array(sizes)
+    k = max(round(share * sizes.sum()), int((sizes > 0).sum()))
+    shares = clusters._shared_out(k, sizes)
+    assert shares.sum() == k
+    assert (shares <= sizes).all()
+    assert (shares[sizes > 0] >= 1).all()
+    bigger = sizes[:, None] > sizes
+    assert (shares[:, None] >= shares - 1)[bigger].all()

@@ -28,10 +28,13 @@ from fgvr.cli.tables import count, money, pairs, percent
 from fgvr.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fgvr.data import Items
     from fgvr.methods.near import NeaR
     from fgvr.methods.near.pipeline import FitSettings
     from fgvr.methods.student import Student
+    from fgvr.runs import RunFolder
 
 app = typer.Typer(help="Learn a classifier.", no_args_is_help=True, rich_markup_mode=None)
 LEDGER = "labels"
@@ -188,8 +191,17 @@ def run_fit(estimator: NeaR, chosen: Items, *, source: str, collection: int, dty
     return summary
 
 
-def finished(estimator: NeaR | Student, chosen: Items, *, command: str = "fit near") -> dict[str, Any] | None:
-    """The summary of the very same fit when it is complete, so that nothing is computed again."""
+def finished(
+    estimator: NeaR | Student,
+    chosen: Items,
+    *,
+    command: str = "fit near",
+    digest: Callable[[RunFolder], str] | None = None,
+) -> dict[str, Any] | None:
+    """The summary of the very same fit when it is complete, so that nothing is computed again.
+
+    ``digest``: what the fit was made from; by default the settings of its run.
+    """
     from fgvr.runs import RunFolder, settings_digest
 
     assert estimator.out is not None
@@ -197,7 +209,7 @@ def finished(estimator: NeaR | Student, chosen: Items, *, command: str = "fit ne
         return None
     settings = estimator.run_settings(chosen.items)
     with RunFolder.create_or_resume(estimator.out, settings=settings, command=command) as run:
-        if not run.is_done("fit", settings_digest(run.manifest["settings"])):
+        if not run.is_done("fit", settings_digest(run.manifest["settings"]) if digest is None else digest(run)):
             return None
     summary = read_summary(estimator.out)
     return summary if summary is not None and not summary.get("stopped") else None

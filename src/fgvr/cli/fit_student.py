@@ -26,6 +26,8 @@ from fgvr.cli.label import show_estimate
 from fgvr.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fgvr.data import Items
     from fgvr.methods.student import Student, StudentSettings
     from fgvr.mllm import Estimate
@@ -57,7 +59,7 @@ def student(
         str | None, typer.Option("--second-mllm", help="Who is asked again; default the same, in other words.")
     ] = None,
     heads: Annotated[
-        str | None, typer.Option(help="Of zero-shot, prototypes, gaussian, residual, cache, prompt; with commas.")
+        str | None, typer.Option(help="Of zero-shot, prototypes, em, gaussian, residual, cache, prompt; with commas.")
     ] = None,
     rule: Annotated[
         o.HeadRule, typer.Option(help="Weigh the heads by held-out replies, take one, or all.")
@@ -66,7 +68,7 @@ def student(
     drop: Annotated[bool, typer.Option("--drop/--no-drop", help="Drop names that no image supports.")] = True,
     evidence: Annotated[
         bool, typer.Option("--evidence/--no-evidence", help="Weigh each reply by its neighbours.")
-    ] = True,
+    ] = False,
     propagation: Annotated[
         bool, typer.Option("--propagation/--no-propagation", help="Spread names over images not asked about.")
     ] = True,
@@ -76,6 +78,9 @@ def student(
     unknown: Annotated[
         bool, typer.Option("--unknown/--no-unknown", help="Look for groups that no name covers.")
     ] = True,
+    names: Annotated[
+        Path | None, typer.Option("--names", help="Names of yours: the filled-in table of groups (CSV) of the report.")
+    ] = None,
     limit: o.Limit = None,
     budget: o.BudgetCap = None,
     allow_unpriced: o.AllowUnpriced = False,
@@ -94,6 +99,9 @@ def student(
     """Student: a classifier that may pass the MLLM it learns from.
 
     Asks about a part of the images and learns from all of them. True labels are never looked at.
+
+    Given again, the same command asks nothing twice: it goes on, or says that all is done. With --names it learns
+    again, with your names for groups that nobody has named.
     """
     from fgvr.data import load_items
     from fgvr.methods.student import Student
@@ -110,6 +118,7 @@ def student(
         unknown=unknown,
         second_opinion=second_opinion,
     )
+    given = {} if names is None else filled_in(names)
     found = first_items(load_items(images, split=split), limit)
     teacher = load_model(mllm, device=device)
     other = None if second_mllm is None else load_model(second_mllm, device=device)
@@ -152,7 +161,7 @@ def student(
             **question,
             **asking,
         )
-        summary = run_fit(estimator, found, source=images, dtype=dtype)
+        summary = run_fit(estimator, found, source=images, dtype=dtype, names=given)
     finish(summary, words_of(summary), json_wanted=json_wanted)
 
 
@@ -175,7 +184,7 @@ def student_settings(
     return replace(
         base,
         label_space=replace(base.label_space, merge=merge, merge_by_images=merge, drop=drop),
-        evidence=base.evidence if evidence else EvidenceSettings.off(),
+        evidence=EvidenceSettings() if evidence else EvidenceSettings.off(),
         propagation=replace(base.propagation, on=propagation),
         self_training=base.self_training if self_training else replace(base.self_training, rounds=0),
         heads=replace(base.heads, rule=rule, heads=_heads(heads) or base.heads.heads),  # type: ignore[arg-type]
@@ -232,16 +241,31 @@ def _sum(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(*(None if a is None or b is None else a + b for a, b in both))  # type: ignore[arg-type]
 
 
-def run_fit(estimator: Student, found: Items, *, source: str, dtype: str) -> dict[str, Any]:
+def filled_in(table: Path) -> dict[str, str]:
+    """The names of a table, by item. Raises ``InputError`` where it has none."""
+    from fgvr.methods.student.given_names import read_names
+
+    if not (given := read_names(table)):
+        remedy = "Write a name beside at least one image of a group."
+        raise InputError("the table has no names yet", remedy=remedy, file=str(table))
+    return given
+
+
+def run_fit(
+    estimator: Student, found: Items, *, source: str, dtype: str, names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Fit, or find the finished fit; write what the other verbs need; returns the summary (JSON-like)."""
+    from fgvr.methods.student.given_names import names_in
+    from fgvr.methods.student.record import fit_digest
     from fgvr.runs import write_json
     from fgvr.types import Usage
 
     assert estimator.out is not None
-    if (known := finished(estimator, found, command=COMMAND)) is not None:
+    new = names is not None and not names.items() <= names_in(estimator.out).items()
+    if not new and (known := finished(estimator, found, command=COMMAND, digest=fit_digest)) is not None:
         return {**known, "reused": known["answered"], "usage": asdict(Usage()), "was_finished": True}
     try:
-        estimator.fit(found)
+        estimator.fit(found, names=names)
     except InputError as error:
         explain_cap(estimator, error)
         raise

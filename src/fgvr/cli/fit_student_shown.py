@@ -33,6 +33,8 @@ def summary_of(estimator: Student, *, source: str, dtype: str) -> dict[str, Any]
         "choose": estimator.choose,
         "support": len(fit.first.rows),
         "asked_again": notes["asked_again"],
+        "kept_back": estimator.kept_back,
+        "given": notes["given"],
         "set_aside": tally(fit.set_aside),
         "set_aside_items": [asdict(aside) for aside in fit.set_aside],
         "answered": sum(len(answers.replies) for answers in stages),
@@ -82,8 +84,16 @@ def words_of(summary: dict[str, Any]) -> str:
     if summary["asked_again"]:
         who = "the same MLLM in other words" if summary["second"] is None else printable(summary["second"]["name"])
         rows.insert(2, ("second opinion", f"on {count(summary['asked_again'])} images, of {who}"))
+    elif summary.get("kept_back"):
+        left = f"none: student and first reply agree; {count(summary['kept_back'])} calls were not needed"
+        rows.insert(2, ("second opinion", left))
+    if summary.get("given"):
+        rows.insert(2, ("named by you", f"{count(summary['given'])} images (names.csv in the run folder)"))
     if summary["unknown_groups"]:
-        rows.append(("not covered", f"{_groups(summary['unknown_groups'])}; unknown_groups.json lists them"))
+        rows.append(("not covered", _groups(summary["unknown_groups"])))
+        rows.append(
+            ("to name them", f"fill in a copy of {run}/groups_to_name.csv, and fit again with --names COPY.csv")
+        )
     if summary["failed"]:
         rows.append(("failed", f"{summary['failed']} images without an answer; --retry-failed asks again"))
     if summary["not_asked"]:

@@ -143,13 +143,22 @@ def support_hashes(run: Path) -> dict[str, str]:
         return dict(zip(images.hashes, images.sources, strict=True))
     try:
         rows = [json.loads(line) for line in (run / "support.jsonl").read_bytes().splitlines()]
-        return {str(row["sha256"]): str(row["item"]) for row in rows}
+        return {str(row["sha256"]): str(row["item"]) for row in [*rows, *_named_by_hand(run)]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             "the run does not say which images it was fitted on",
             remedy="Finish the fit, or leave --support away (then leaks are not looked for).",
             run=str(run),
         ) from error
+
+
+def _named_by_hand(run: Path) -> list[dict[str, Any]]:
+    """Pool images of a student that a person has named: seen with a name, as those asked about."""
+    try:
+        rows = [json.loads(line) for line in (run / "pool.jsonl").read_bytes().splitlines()]
+        return [row for row in rows if row.get("given") is not None]
+    except (OSError, ValueError, AttributeError):
+        return []
 
 
 def pool_hashes(run: Path) -> frozenset[str]:

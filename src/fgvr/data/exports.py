@@ -114,7 +114,7 @@ def _from_csv(path: Path) -> Iterable[Mapping[str, Any]]:
     finally:
         csv.field_size_limit(usual)
     for record in records:
-        yield {**record, "image": _unguarded(record["image"]), "name": _unguarded(record["name"])}
+        yield {**record, "image": unguarded(record["image"]), "name": unguarded(record["name"])}
 
 
 def _to_parquet(predictions: Sequence[Prediction]) -> bytes:
@@ -146,5 +146,6 @@ def _guarded(cell: str) -> str:
     return "'" + cell if cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
-def _unguarded(cell: str) -> str:
+def unguarded(cell: str) -> str:
+    """A cell of ``csv_bytes`` as it was before it was guarded."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell

@@ -64,6 +64,34 @@ class UnnamedGroup:
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """One image that the MLLM was asked about and that the classifier calls something else."""
+
+    item_id: str
+    teacher: str
+    """The MLLM's name, among the classifier's names."""
+    student: str
+    probability: float
+    """Of the classifier's name, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class NameCurve:
+    """How many names so many labels bring."""
+
+    stage: str
+    names: int
+    images: int
+    """Images with a name."""
+    unseen: float
+    """Estimated number of names not met yet."""
+    coverage: float
+    """Estimated share of further images whose name has been met, in [0, 1]."""
+    points: tuple[tuple[float, float], ...] = ()
+    """(images with a name, distinct names to expect), ascending."""
+
+
+@dataclass(frozen=True)
 class TracePoint:
     """One epoch of training."""
 
@@ -137,6 +165,13 @@ class ReportData:
     candidates: Sequence[CandidateExample] = ()
     unnamed: Sequence[UnnamedGroup] = ()
     """The likeliest first. Pictures are looked for in ``images``, too."""
+    unnamed_note: str = ""
+    """How far these groups can be trusted."""
+    learned: Sequence[tuple[str, str]] = ()
+    """How a student came about, in words: (what, a sentence or two)."""
+    curves: Sequence[NameCurve] = ()
+    disagreements: Sequence[Disagreement] = ()
+    """Those most worth a look first."""
     trace: Sequence[TracePoint] = ()
     predictions: Sequence[Prediction] = ()
     evaluation: Sequence[EvaluationRow] = ()

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fgvr.report import charts
+from fgvr.report import charts, learned
 from fgvr.report.data import CandidateExample, ReportData
 from fgvr.report.sheet import ITEM_CHARACTERS, contact_sheet
 from fgvr.report.thumbs import Thumbnails
@@ -61,6 +61,7 @@ def page_of(data: ReportData, thumbs: Thumbnails, *, max_per_class: int) -> dict
     """Everything the template needs; pictures of examples first, then of groups, of answers, then of the sheet."""
     examples = candidate_examples(data, thumbs)
     unnamed = unnamed_groups(data.unnamed, {**data.images, **data.support_images}, thumbs)
+    disagreements = learned.disagreements(data.disagreements, {**data.images, **data.support_images}, thumbs)
     answers = answer_table(data, thumbs)
     sheet = contact_sheet(data.predictions, data.images, thumbs, max_per_class=max_per_class)
     return {
@@ -80,6 +81,10 @@ def page_of(data: ReportData, thumbs: Thumbnails, *, max_per_class: int) -> dict
         "examples": Table(examples, len(data.candidates)),
         "unnamed": Table(unnamed, sum(bool(one.item_ids) for one in data.unnamed)),
         "unnamed_names": names_table(data.unnamed),
+        "unnamed_note": shown(data.unnamed_note, SUMMARY_CHARACTERS),
+        "learned": learned.account(data.learned),
+        "curves": learned.curves(data.curves),
+        "disagreements": Table(disagreements, len(data.disagreements)),
         "training": training_charts(data),
         "honesty": honesty(data),
         "usage": usage_table(data),

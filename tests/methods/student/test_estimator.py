@@ -217,3 +217,42 @@ def test_nothing_to_fit_with_and_nothing_fitted(world):
     silent = ScriptedMllm(lambda request: "I cannot tell.")
     with pytest.raises(InputError, match="named none"):
         Student(ProjectionEncoder(), silent, settings=QUICK, labels=5, views=0).fit(world[0])
+
+
+def test_names_of_a_person_hold_and_nothing_is_asked_again(world, tmp_path):
+    folder, answers, true = world
+    asked = Asked(answers)
+    out = tmp_path / "run"
+
+    def student():
+        return Student(ProjectionEncoder(), asked.mllm, settings=QUICK, labels=15, views=0, out=out)
+
+    first = student().fit(folder)
+    calls = len(asked.ids)
+    mine = [item for item in sorted(true) if true[item] == CLASSES[0]][:6]
+    names = dict.fromkeys(mine, "Garden Gnome")
+    second = student().fit(folder, names=names)
+    assert len(asked.ids) == calls
+    assert "Garden Gnome" not in first.classifier.names
+    assert "Garden Gnome" in second.classifier.names
+    assert second.classifier.notes["given"] == 6
+    rows = {row["item"]: row for row in map(json.loads, (out / "pool.jsonl").read_text().splitlines())}
+    assert [item for item, row in rows.items() if row["given"] == "Garden Gnome"] == mine
+    assert all(rows[item]["top"][0][0] == "Garden Gnome" for item in mine)
+    # What was given before holds in every later fit, and further names come on top.
+    further = [item for item in sorted(true) if true[item] == CLASSES[1]][:3]
+    third = student().fit(folder, names=dict.fromkeys(further, "Garden Chair"))
+    assert {"Garden Gnome", "Garden Chair"} <= set(third.classifier.names)
+    assert third.classifier.notes["given"] == 9
+    (out / "names.csv").unlink()
+    last = student().fit(folder)
+    assert last.classifier.names == first.classifier.names
+    np.testing.assert_array_equal(last.predict(folder)[0].top, first.predict(folder)[0].top)
+
+
+def test_names_for_images_of_another_collection_are_refused(world, tmp_path):
+    folder, answers, _ = world
+    student = Student(ProjectionEncoder(), Asked(answers).mllm, settings=QUICK, labels=5, views=0, out=tmp_path / "run")
+    with pytest.raises(InputError, match="none of the 1 named images"):
+        student.fit(folder, names={"elsewhere.png": "Owl"})
+    assert not (tmp_path / "run" / "names.csv").exists()

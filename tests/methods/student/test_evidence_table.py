@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fgvr.methods.student.evidence_table import Alike, Table, evidence_table, first_labels
-from fgvr.methods.student.opinions import Opinions
+from fgvr.methods.student.evidence_table import Alike, Table, evidence_table
+from fgvr.methods.student.opinions import Opinions, first_labels
 from fgvr.methods.student.settings import EvidenceSettings
 
 NAMES = 9
@@ -66,7 +66,7 @@ def test_the_first_label_is_that_of_the_lowest_source_with_a_name() -> None:
         ((),) * 4,
         np.array([2, 0, 1, 0]),
     )
-    assert list(first_labels(np.array([0, 0, 0, 1]), said, 2)) == [1, -1]
+    assert list(first_labels(said, np.array([4, 6]))) == [1, -1]
 
 
 def test_similar_wrong_replies_are_a_distribution() -> None:

@@ -77,7 +77,7 @@ def test_fewer_others_than_neighbours() -> None:
 
 def test_an_image_alone_has_no_edges() -> None:
     graph = neighbour_graph(random_features(1), k=2)
-    assert len(graph) == 1
+    assert len(graph.indices) == 1
     assert affinity(graph).nnz == 0
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from fgvr.methods.student import name_images
+from fgvr.methods.student import merging, name_images
 from fgvr.methods.student.merging import (
     Merged,
     agreeing_pairs,
@@ -172,3 +172,12 @@ def test_only_the_weightiest_images_are_compared(monkeypatch: pytest.MonkeyPatch
     soft = csr_matrix(np.array([[0.2], [0.9], [0.0], [0.9]], np.float32))
     (found,) = images_of(opinions_of(np.zeros(4, np.int64)), soft, 1)
     assert found.rows.tolist() == [1, 3]
+
+
+@given(st.lists(st.lists(st.sampled_from(["red", "grey", "owl", "tern"]), max_size=3).map(" ".join), max_size=8))
+@settings(deadline=None)
+def test_names_that_contain_each_other_are_looked_up_as_pairs_would_be_compared(names: list[str]) -> None:
+    found = merging.containing(names)
+    every = {(one, other) for other in range(len(names)) for one in range(other)}
+    agreeing = {pair for pair in every if merging.name_agreement(names[pair[0]], names[pair[1]])}
+    assert found == agreeing

@@ -39,12 +39,11 @@ def test_soft_labels_become_candidate_sets_with_their_weights():
     assert again.nnz == 3  # and what was given is left alone
 
 
-@pytest.mark.parametrize("proden", [False, True])
-def test_on_hard_labels_it_is_nears_tuning(world, proden):
+def test_on_hard_labels_it_is_nears_tuning(world):
     features, labels, _ = world
     labels = np.where(np.arange(len(labels)) % 5 == 0, -1, labels)
     encoder = ProjectionEncoder()
-    head = prompt_head(features, hard(labels), NAMES, encoder, epochs=4, proden=proden, seed=3)
+    head = prompt_head(features, hard(labels), NAMES, encoder, epochs=4, seed=3)
     settings = replace(FAST, epochs=4)
     tuned = tune(features[labels >= 0], no_sets(labels[labels >= 0]), encoder.prompt_tower(), settings,
                  names=NAMES, logit_scale=30.0, seed=3)  # fmt: skip

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from fgvr.methods.student import propagation
 from fgvr.methods.student.graph import affinity, neighbour_graph
-from fgvr.methods.student.heads import LinearHead
-from fgvr.methods.student.propagation import certainty, choose_alpha, mass, propagate, steps_needed
+from fgvr.methods.student.propagation import mass, propagate, steps_needed
 from tests.methods.student.test_graph import random_features, unit
 
 
@@ -119,114 +119,6 @@ def test_the_steps_leave_no_more_than_the_tolerance(alpha: float) -> None:
     assert steps_needed(graph, seeds, alpha=alpha, most=7) == 7
 
 
-def test_certainty() -> None:
-    soft = csr_matrix(np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]))
-    np.testing.assert_allclose(certainty(soft), [1, 0, 0.5, 0], atol=1e-6)
-    np.testing.assert_allclose(certainty(csr_matrix(np.array([[0.2, 0.2]]))), [0], atol=1e-6)
-
-
-def prototypes(features: np.ndarray, soft: csr_matrix) -> LinearHead:
-    weights = np.asarray(soft.T @ features, dtype=np.float32)
-    norm = np.linalg.norm(weights, axis=1, keepdims=True)
-    return LinearHead(weights / np.where(norm > 0, norm, 1), np.where(norm[:, 0] > 0, 0, -np.inf).astype(np.float32))
-
-
-def blobs(names: int, each: int, noise: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(names), each)
-    centres = unit(rng.normal(size=(names, 8)))
-    return unit(centres[labels] + noise * rng.normal(size=(len(labels), 8))), labels
-
-
-def seeded(rows: np.ndarray, labels: np.ndarray, count: int, names: int) -> csr_matrix:
-    return csr_matrix((np.ones(len(rows)), (rows, labels)), shape=(count, names), dtype=np.float32)
-
-
-def test_alpha_is_zero_where_neighbours_mislead() -> None:
-    """Edges at random between two clusters: what travels along them is noise, and the held-out labels tell."""
-    features, truth = blobs(4, 40, 0.2)
-    rng = np.random.default_rng(1)
-    random_edges = np.zeros((160, 160))
-    random_edges[np.arange(160), rng.permutation(160)] = 1
-    wrong = csr_matrix(np.minimum(random_edges + random_edges.T, 1) / 2, dtype=np.float32)
-    rows = np.arange(0, 160, 2)
-    seeds = seeded(rows, truth[rows], 160, 4)
-    choice = choose_alpha(
-        features,
-        wrong,
-        seeds,
-        rows=rows,
-        labels=truth[rows],
-        fit=lambda soft: prototypes(features, soft),
-        alphas=(0.0, 0.5, 0.9),
-    )
-    assert choice.alpha == 0.0
-    assert choice.likelihood[0.0] > choice.likelihood[0.9]
-
-
-def test_alpha_is_positive_where_neighbours_help() -> None:
-    """Two labels a name in noisy clusters: prototypes of the whole cluster are far better than those of two images."""
-    features, truth = blobs(6, 50, 0.3)
-    rows = np.concatenate([np.flatnonzero(truth == name)[:4] for name in range(6)])
-    graph = affinity(neighbour_graph(features, k=5))
-    choice = choose_alpha(
-        features,
-        graph,
-        seeded(rows, truth[rows], 300, 6),
-        rows=rows,
-        labels=truth[rows],
-        fit=lambda soft: prototypes(features, soft),
-        alphas=(0.0, 0.3, 0.5, 0.7),
-        otherwise=0.0,
-    )
-    assert choice.alpha > 0.0
-
-
-def test_names_known_once_are_not_held_against_any_alpha() -> None:
-    """Every label is its name's only one: nothing can be held out, and the given value stands."""
-    features = random_features(12)
-    rows = np.arange(4)
-    graph = affinity(neighbour_graph(features, k=2))
-    choice = choose_alpha(
-        features,
-        graph,
-        seeded(rows, rows, 12, 4),
-        rows=rows,
-        labels=rows,
-        fit=lambda soft: prototypes(features, soft),
-        otherwise=0.3,
-    )
-    assert choice.alpha == 0.3
-    assert choice.likelihood == {}
-
-
-def test_folds_may_be_given_and_unnamed_images_are_left_out() -> None:
-    features, truth = blobs(3, 20, 0.3)
-    rows = np.arange(0, 60, 3)
-    labels = truth[rows].copy()
-    labels[0] = -1
-    seen: list[np.ndarray] = []
-
-    def fit(soft: csr_matrix) -> LinearHead:
-        seen.append(np.diff(soft.indptr) > 0)
-        return prototypes(features, soft)
-
-    named = labels >= 0
-    choice = choose_alpha(
-        features,
-        csr_matrix((60, 60), dtype=np.float32),
-        seeded(rows[named], labels[named], 60, 3),
-        rows=rows,
-        labels=labels,
-        fit=fit,
-        alphas=(0.5,),
-        fold_of=np.arange(20) % 2,
-    )
-    assert choice.alpha == 0.5
-    np.testing.assert_array_equal(np.flatnonzero(seen[0]), rows[1::2])
-    np.testing.assert_array_equal(np.flatnonzero(seen[1]), rows[2::2])
-
-
 def test_bad_arguments() -> None:
     graph, seeds = csr_matrix((3, 3), dtype=np.float32), csr_matrix((3, 2), dtype=np.float32)
     with pytest.raises(ValueError, match="does not fit"):
@@ -237,3 +129,23 @@ def test_bad_arguments() -> None:
         propagate(graph, seeds, keep=0)
     with pytest.raises(ValueError, match="negative"):
         propagate(graph, csr_matrix(np.array([[-1.0, 0]] * 3)))
+
+
+def test_large_pools_are_put_in_another_order_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = affinity(neighbour_graph(random_features(90), k=4))
+    seeds = random_seeds(90, 12, 20)
+    plain = propagate(graph, seeds, keep=5)
+    monkeypatch.setattr(propagation, "LARGE", 10)
+    reordered = propagate(graph, seeds, keep=5)
+    np.testing.assert_allclose(reordered.toarray(), plain.toarray(), atol=1e-6)
+    assert reordered.has_sorted_indices
+
+
+def test_the_other_order_puts_neighbours_together() -> None:
+    chain = np.random.default_rng(0).permutation(200)
+    cells = (np.ones(199, np.float32), (chain[:-1], chain[1:]))
+    one_way = csr_matrix(cells, shape=(200, 200))
+    order = propagation.neighbours_together(csr_matrix(one_way + one_way.T))
+    assert sorted(order) == list(range(200))
+    place = np.argsort(order)
+    assert np.abs(np.diff(place[chain])).max() == 1

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from fgvr.methods.student.opinions import Opinions, joined
+from fgvr.methods.student.pipeline import Learned, learn
 from fgvr.methods.student.second_opinion import (
     Settled,
     disagreement,
@@ -17,6 +18,8 @@ from fgvr.methods.student.second_opinion import (
     settle,
     split_budget,
 )
+from fgvr.methods.student.settings import EvidenceSettings, StudentSettings
+from fgvr.types import NamedImage
 
 NAMES = ["Siskin", "Finch", "Linnet"]
 ROWS = np.array([4, 7, 9])
@@ -187,3 +190,36 @@ def test_by_default_every_reply_stays_to_be_weighed() -> None:
     settled = settle(first, second, probabilities, rows=np.array([4, 7]), names=NAMES)
     assert settled.accepted == (4,)
     assert kept(settled) == [(4, 0, 0), (4, 1, 1), (7, 0, 0)]
+
+
+def taught(settings: StudentSettings, replies: str, again: str) -> Learned:
+    """Two blobs of twenty images; the first six of each are asked about, row 0 twice (W: Wren, T: Tit)."""
+    rng = np.random.default_rng(1)
+    features = np.repeat(np.eye(2, 8), 20, axis=0) + 0.1 * rng.normal(size=(40, 8))
+    features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    rows = np.array([0, 1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25])
+    name = {"W": "Song Wren", "T": "Marsh Tit"}
+    named = [NamedImage(str(row), name[one]) for row, one in zip(rows, replies, strict=True)]
+    second = np.array([0]), [NamedImage("0", name[again])]
+    return learn(features, rows, named, None, settings, second=second)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "verdict", "kept_source"),
+    [("T", "W", "accepted", [1]), ("W", "T", "rejected", [0]), ("W", "W", "confirmed", [0, 1])],
+)
+def test_a_student_believes_the_reply_that_the_images_bear_out(
+    first: str, again: str, verdict: str, kept_source: list[int]
+) -> None:
+    learned = taught(StudentSettings(), first + "WWWWWTTTTTT", again)
+    (decision,) = learned.notes["second_opinions"]["decisions"]
+    assert (decision["row"], decision["verdict"], decision["student"]) == (0, verdict, "Song Wren")
+    opinions = learned.opinions
+    assert opinions.source[opinions.rows == 0].tolist() == kept_source
+    assert learned.names[learned.soft[0].argmax()] == "Song Wren"
+
+
+def test_evidence_weighs_two_replies_itself() -> None:
+    learned = taught(StudentSettings(evidence=EvidenceSettings()), "TWWWWWTTTTTT", "W")
+    assert learned.notes["second_opinions"] is None
+    assert (learned.opinions.rows == 0).sum() == 2

@@ -20,10 +20,27 @@ from fgvr.methods.student.self_training import (
     sharpened,
 )
 from fgvr.methods.student.settings import SelfTrainingSettings
-from tests.methods.student.test_propagation import blobs, prototypes, seeded
+from tests.methods.student.test_graph import unit
 
 ON = SelfTrainingSettings(rounds=2, share=0.5)
 NAMES, EACH = 5, 30
+
+
+def prototypes(features: np.ndarray, soft: csr_matrix) -> LinearHead:
+    weights = np.asarray(soft.T @ features, dtype=np.float32)
+    norm = np.linalg.norm(weights, axis=1, keepdims=True)
+    return LinearHead(weights / np.where(norm > 0, norm, 1), np.where(norm[:, 0] > 0, 0, -np.inf).astype(np.float32))
+
+
+def blobs(names: int, each: int, noise: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(names), each)
+    centres = unit(rng.normal(size=(names, 8)))
+    return unit(centres[labels] + noise * rng.normal(size=(len(labels), 8))), labels
+
+
+def seeded(rows: np.ndarray, labels: np.ndarray, count: int, names: int) -> csr_matrix:
+    return csr_matrix((np.ones(len(rows)), (rows, labels)), shape=(count, names), dtype=np.float32)
 
 
 def world(noise: float = 0.35, labelled: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

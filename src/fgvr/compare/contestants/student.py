@@ -31,7 +31,7 @@ class Settings:
     prompt: PromptKind = "paper"
     merge: bool = True
     drop: bool = True
-    evidence: bool = True
+    evidence: bool = False
     propagation: bool = True
     self_training: bool = True
 
@@ -97,7 +97,7 @@ def _student_settings(settings: Settings) -> StudentSettings:
     return replace(
         base,
         label_space=space,
-        evidence=base.evidence if settings.evidence else EvidenceSettings.off(),
+        evidence=EvidenceSettings() if settings.evidence else EvidenceSettings.off(),
         propagation=replace(base.propagation, on=settings.propagation),
         self_training=base.self_training if settings.self_training else replace(base.self_training, rounds=0),
     )

@@ -3,18 +3,20 @@
 NeaR ends a little below the MLLM it learns from. A student can end above its teacher, because the teacher sees each
 photograph alone and the student sees many of the same thing. In the order of ``pipeline.py``:
 
-1. What to label: ``fgvr.naming.choose`` and ``choosing``; asked for by ``asking``.
-2. What the teacher said, as numbers (``opinions``), and how far to believe it: ``evidence``, with ``noise`` and
-   ``name_similarity``.
-3. The names: ``label_space``, ``merging``, ``size_curve``.
-4. What the rest of the pool is taken for: ``graph``, ``propagation``, ``self_training``.
-5. Heads (``heads``): ``prototypes``, ``gaussian``, ``residual``, ``cache``, ``prompt``, on features averaged over
-   ``views``; weighed against each other by held-out replies: ``held_out``, ``mixing``, ``calibration``.
-6. Where to ask again: ``second_opinion``.
-7. What no name covers: ``unknown``.
+1. What to label: ``fgvr.naming.choose`` (all at once), ``choosing`` (in rounds); asked for by ``asking``. Features are
+   averaged over ``views``.
+2. What the teacher said, as numbers (``opinions``), and how far to believe it: ``evidence`` with ``evidence_table``,
+   ``noise`` and ``name_similarity``. Off by default.
+3. The names: ``label_space``, ``merging`` with ``name_images``, ``size_curve``.
+4. What the rest of the pool is taken for: ``graph``, ``propagation``, ``self_training`` with ``scale``.
+5. Heads (``heads``), fitted on a ``pool``: ``prototypes``, ``em`` with ``hearing``, ``gaussian``, ``residual``,
+   ``cache``, ``prompt``; weighed against each other by held-out replies: ``held_out``, ``mixing`` with ``pooling``,
+   ``calibration``.
+6. Where to ask again, and what to believe then: ``second_opinion``.
+7. What no name covers: ``unknown``; what a person names then: ``given_names``.
 
-``settings`` has a switch for every part. ``estimator`` is the whole from photographs to a ``classifier`` on disk, with
-a ``record`` for reports. Importing this does not import torch or scipy.
+``settings`` has a switch for every part, ``pipeline`` puts them together. ``estimator`` is the whole from photographs
+to a ``classifier`` on disk, with a ``record`` for reports. Importing this does not import torch or scipy.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def first_opinions(
 def informative_rounds(features: np.ndarray, settings: StudentSettings) -> Informative | None:
     """How later rounds are chosen: by what propagation leaves in doubt; ``None`` (NeaR's way) with propagation off."""
     from fgvr.methods.student.choosing import by_propagation
-    from fgvr.methods.student.pipeline import graph_of
+    from fgvr.methods.student.pool import graph_of
 
     edges, how = graph_of(features, settings), settings.propagation
     return None if edges is None else by_propagation(features, edges, alpha=how.alpha, keep=how.keep)
@@ -201,10 +201,11 @@ def second_opinions(
 
 def worth_asking_again(features: np.ndarray, learned: Learned, settings: StudentSettings, *, most: int) -> np.ndarray:
     """Rows of the pool (N, D) on which student and first reply disagree, those that matter most; int64, sorted."""
-    from fgvr.methods.student.pipeline import graph_of
+    from fgvr.methods.student.pool import edges_of, graph_of
     from fgvr.methods.student.second_opinion import disagreement, influence
 
-    rows, edges = learned.evidence.rows, graph_of(features, settings)
+    rows = learned.evidence.rows
+    edges = graph_of(features, settings) if learned.graph is None else edges_of(learned.graph, settings)
     weight = None if edges is None else influence(edges, alpha=settings.propagation.alpha)[rows]
     chances = probabilities(learned.held_out, learned.calibration.temperature)
     return np.sort(disagreement(chances, rows, learned.opinions, weight=weight)[:most])

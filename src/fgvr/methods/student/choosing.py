@@ -5,10 +5,10 @@ Letters: N pool images, C names, R images not asked about yet.
 1. *Representative.* Facility location, each image wanting to be served the more the less sure the student is of it, and
    the images asked about serving already. So a round takes no doubt twice, and no odd picture that is like no other.
 2. *Doubt counts half* (``floor``). The least certain images are those between classes, where the teacher errs, too; on
-   drawn birds rounds by doubt alone, with medoids of the least certain, were worse than no rounds at all while labels
-   were few. Where nothing is doubted the round is plain facility location.
+   drawn development birds rounds by doubt alone, with medoids of the least certain, were worse than no rounds at all
+   while labels were few. Where nothing is doubted the round is plain facility location.
 
-No rounds tried there (doubt alone) beat choosing everything at once; rounds are an option, not the default.
+No rounds tried there beat choosing everything at once; they are an option, not the default.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def doubt(soft: csr_matrix) -> np.ndarray:
 
 
 def by_propagation(
-    features: np.ndarray, edges: csr_matrix, *, alpha: float = 0.7, keep: int = 20, floor: float = 0.5
+    features: np.ndarray, edges: csr_matrix, *, alpha: float = 0.5, keep: int = 20, floor: float = 0.5
 ) -> Informative:
     """``most_informative`` as the later rounds of ``fgvr.naming.choose.choose_among``.
 

@@ -23,6 +23,7 @@ from fgvr.errors import EncoderError, RunError
 from fgvr.methods.near.calibrate import Calibration, probabilities
 from fgvr.methods.near.classifier import ARRAYS, FORMAT, MANIFEST, SEAL, damaged, manifest_in, ranked, seal
 from fgvr.methods.student.heads import CacheHead, Head, LinearHead, Mixture
+from fgvr.naming.choose_clusters import nearest_centres
 from fgvr.runs import load_arrays, save_arrays, write_json
 from fgvr.types import Prediction
 
@@ -87,7 +88,7 @@ class StudentClassifier:
     def _unknown(self, features: np.ndarray, chances: np.ndarray) -> np.ndarray:
         found = chances.max(axis=1) < self.calibration.probability_floor
         if self.support is not None and len(self.support):
-            found |= (features @ self.support.T).max(axis=1) < self.calibration.support_floor
+            found |= nearest_centres(features, self.support)[1] < self.calibration.support_floor
         return np.asarray(found)
 
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fgvr.data import Source, as_items
 from fgvr.encoders import FeatureStore, FeatureTable, crop_views
@@ -19,9 +16,10 @@ from fgvr.encoders.base import DualEncoder
 from fgvr.errors import EncoderError, InputError
 from fgvr.methods.student.asking import STAGES, Teachers, allowance, checked_size, first_opinions, second_opinions
 from fgvr.methods.student.classifier import METHOD, StudentClassifier
+from fgvr.methods.student.given_names import Given, given_opinions, keep_names, names_in
 from fgvr.methods.student.record import Asked, Fit, classifier_of, groups_in, identity, write_fit
 from fgvr.methods.student.settings import StudentSettings
-from fgvr.methods.student.views import averaged_views
+from fgvr.methods.student.views import averaged_features
 from fgvr.mllm import load_mllm
 from fgvr.mllm.base import Mllm
 from fgvr.naming.choose import Choosing, checked
@@ -111,6 +109,8 @@ class Student:
         self.seed, self.progress = seed, progress
         self.classifier: StudentClassifier | None = classifier
         self.last_fit: Fit | None = None
+        self.kept_back = 0
+        """Calls that the last fit kept back for second opinions."""
 
     @property
     def encoder(self) -> DualEncoder:
@@ -137,11 +137,13 @@ class Student:
             self._second = load_mllm(self._second)
         return self._second
 
-    def fit(self, images: Source) -> Student:
+    def fit(self, images: Source, *, names: Mapping[str, str] | None = None) -> Student:
         """Encode the collection, ask about a part of it, learn from all of it. Returns itself.
 
         Args:
             images: folder, pattern, manifest, list of paths, or items: all of it is the pool.
+            names: what you call some of the images, by item id: trusted, whatever the MLLM says of them. With a run
+                folder they are kept there (``names.csv``) and hold beside those given before.
 
         Raises ``NoImagesError`` when nothing can be read, ``InputError`` when the MLLM named nothing, ``RunError`` when
         the run folder belongs to other settings. True labels in the input are never looked at.
@@ -149,20 +151,25 @@ class Student:
         found = as_items(images)
         with self._run(found.items) as run, tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
             place = Path(scratch) if run is None else run.path
+            named = self._names(run, names)
             table = self._encoded(found.items, self.store or place / "features")
+            given = given_opinions(named, table.items) if named else None
+            if run is not None and names:
+                keep_names(run.path, named)
             teachers = self._teachers(run)
             again = self.settings.second_opinion.share
             size, kept = allowance(len(table.items), labels=self.labels, share=self.share, second=again)
             choose: dict[str, Any] = {"how": self.choose, "seed": self.seed, "settings": self.settings}
             report = self._reporter("label")
             first = first_opinions(table, teachers, size, encoder=self.encoder, report=report, **choose)
-            learned = self._learn(table, first, None)
+            self.kept_back = kept
+            learned = self._learn(table, first, None, given, None)
             report = self._reporter("second")
             second = second_opinions(table, teachers, first, learned, self.settings, most=kept, report=report)
             if second is not None:
-                learned = self._learn(table, first, second)
+                learned = self._learn(table, first, second, given, learned)
             groups = groups_in(table.features, learned, self.settings)
-            self.last_fit = Fit(learned, table, first, second, (*found.set_aside, *table.set_aside), groups)
+            self.last_fit = Fit(learned, table, first, second, (*found.set_aside, *table.set_aside), groups, given)
             self.classifier = classifier_of(
                 self.last_fit, self.encoder, views=self.views, teachers=(self.mllm, self.second)
             )
@@ -226,7 +233,7 @@ class Student:
             "prompt": self.text or self.prompt,
             "views": self.views,
             "seed": self.seed,
-            "pool": settings_digest({"ids": [item.id for item in items]}),
+            "pool": {"images": len(items), "ids": settings_digest({"ids": [item.id for item in items]})},
             "choose": {"how": self.choose, "labels": self.labels, "share": self.share},
             "fit": self.settings.to_dict(),
         }
@@ -243,10 +250,10 @@ class Student:
     ) -> FeatureTable:
         """Averaged features (N, D) of all images that can be read."""
         names = ("plain", *crop_views(self.views if views is None else views))
-        table = FeatureStore(store).features(
-            items, self.encoder, views=names, batch_size=batch_size, progress=self._reporter("features")
+        report = self._reporter("features")
+        return averaged_features(
+            FeatureStore(store), items, self.encoder, views=names, batch_size=batch_size, progress=report
         )
-        return replace(table, features=averaged_views(np.asarray(table.features)))
 
     def _teachers(self, run: RunFolder | None) -> Teachers:
         return Teachers(
@@ -260,7 +267,13 @@ class Student:
             ledgers={} if run is None else {name: run.ledger(name) for name in STAGES},
         )
 
-    def _learn(self, table: FeatureTable, first: Asked, second: Asked | None) -> Learned:
+    def _names(self, run: RunFolder | None, names: Mapping[str, str] | None) -> dict[str, str]:
+        """All names given so far, by item id; later ones win."""
+        return {**({} if run is None else names_in(run.path)), **(names or {})}
+
+    def _learn(
+        self, table: FeatureTable, first: Asked, second: Asked | None, given: Given | None, before: Learned | None
+    ) -> Learned:
         from fgvr.methods.student.pipeline import learn
 
         return learn(
@@ -270,7 +283,9 @@ class Student:
             self.encoder,
             self.settings,
             second=None if second is None else (second.rows, second.labelled.named),
+            given=given,
             sentence_encoder=self.sentence_encoder,
+            graph=None if before is None else before.graph,
             seed=self.seed,
             progress=self.progress,
         )

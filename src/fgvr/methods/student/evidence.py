@@ -36,9 +36,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgvr.errors import InputError
-from fgvr.methods.student.evidence_table import Table, evidence_table, first_labels
+from fgvr.methods.student.evidence_table import Table, evidence_table
 from fgvr.methods.student.noise import TINY, Rates, Replies, lifts, log_odds, sigmoid
-from fgvr.methods.student.opinions import Opinions
+from fgvr.methods.student.opinions import Opinions, first_labels
 from fgvr.methods.student.settings import EvidenceSettings
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def evidence(
     _check(features, opinions, num_names)
     rows, image = np.unique(opinions.rows, return_inverse=True)
     image = image.ravel()
-    first = first_labels(image, opinions, len(rows))
+    first = first_labels(opinions, rows)
     if not (settings.neighbours or settings.agreement):
         return _at_their_word(rows, first, (len(features), num_names))
     table = evidence_table(features[rows], image, opinions, num_names, settings, name_similarity)

@@ -6,13 +6,13 @@ C names. Nothing is M x C.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fgvr.memory import nearest_others
 from fgvr.methods.student.noise import TINY, Replies, standardised
-from fgvr.methods.student.opinions import Opinions
+from fgvr.methods.student.opinions import Opinions, first_labels
 from fgvr.methods.student.settings import EvidenceSettings
 
 USUAL = 1e-3
@@ -55,9 +55,9 @@ def evidence_table(
     """Of the asked images: ``features`` (M, D), ``image`` (O,) their row of each opinion; ``similarity`` (C, C)."""
     order = np.argsort(image, kind="stable")
     order = order[opinions.labels[order] >= 0]
-    image, opinions = image[order], _taken(opinions, order)
+    image, opinions = image[order], opinions.taken(order)
     similarity = similarity if settings.names else None
-    first = first_labels(image, opinions, len(features))
+    first = first_labels(replace(opinions, rows=image), np.arange(len(features)))
     near, cosines = nearest_others(features, k=settings.k, allowed=first >= 0)
     mentioned = _mentioned(image, opinions, listed=settings.alternatives)
     names = _padded(*_with_neighbours(*mentioned, near), len(features))
@@ -75,15 +75,6 @@ def evidence_table(
         kin=_kin(names, near, first, alike),
         agreement=_agreement(near, first),
     )
-
-
-def first_labels(image: np.ndarray, opinions: Opinions, count: int) -> np.ndarray:
-    """(count,) int64: the label of each image's opinion of lowest source that has one, -1 where none has."""
-    labels = np.full(count, -1, dtype=np.int64)
-    order = np.argsort(opinions.source, kind="stable")[::-1]  # of repeated places the last one written stays
-    order = order[opinions.labels[order] >= 0]
-    labels[image[order]] = opinions.labels[order]
-    return labels
 
 
 def _mentioned(image: np.ndarray, opinions: Opinions, *, listed: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -201,16 +192,6 @@ def _listed(columns: np.ndarray, opinions: Opinions, alike: Alike, *, on: bool) 
         for name, usual in zip(further, chance, strict=True):
             out[at][columns[at] == name] = 1.0 / (len(further) * max(float(usual), TINY))
     return out
-
-
-def _taken(opinions: Opinions, order: np.ndarray) -> Opinions:
-    return Opinions(
-        opinions.rows[order],
-        opinions.labels[order],
-        opinions.confidence[order],
-        tuple(opinions.alternatives[at] for at in order),
-        opinions.source[order],
-    )
 
 
 def _weights(near: np.ndarray, *, mutual: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ classifier is linear: ``w_c = P mu_c`` and ``b_c = log pi_c - mu_c' P mu_c / 2``
 3. *Text.* The paper adds zero-shot logits; that is left to the mixture of heads. Here the text of a name can be a
    prior mean worth ``text_share`` images, moved and scaled from where texts lie to where the means of images lie.
 4. *Centre.* The logits of the overall mean are subtracted, which changes no probability and keeps numbers small.
-5. *Priors.* Uniform, as in the paper; ``priors=True`` takes the masses of the names.
+5. *Priors* are uniform, as in the paper.
 6. *Scale.* Dimensions of one image are far from independent Gaussians: probabilities at scale 1 are much too sure
    (best temperatures of 13 to above 50 on development worlds), so logits are a tenth of that; the order stays.
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fgvr.methods.student.heads import LinearHead
-from fgvr.methods.student.prototypes import check, class_masses, class_sums, shut_out
+from fgvr.methods.student.prototypes import BLOCK, check, class_masses, class_sums, shut_out
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -42,8 +42,6 @@ def gaussian_head(
     text: np.ndarray | None = None,
     text_share: float = 0.0,
     shrinkage: float | None = None,
-    covariance: np.ndarray | None = None,
-    priors: bool = False,
     scale: float = 0.1,
 ) -> LinearHead:
     """The discriminant of soft labels; logits are ``scale`` times log-likelihood ratios to the overall mean.
@@ -54,8 +52,6 @@ def gaussian_head(
         text: (C, D) float32, unit norm: the mean of names without images, and part of the others'.
         text_share: how many images the text is worth, >= 0.
         shrinkage: s in (0, 1]; ``None`` for the paper's, but at least ``LEAST_SHRINKAGE``.
-        covariance: (D, D), instead of the soft labels' own; see ``neighbour_covariance``.
-        priors: prefer names that have more images.
         scale: factor of the logits; 1 is Bayes' rule.
 
     Raises ``ValueError`` for shapes or shares that make no sense.
@@ -66,14 +62,11 @@ def gaussian_head(
     sums, masses = class_sums(features, soft), class_masses(soft)
     centre = sums.sum(axis=0) / masses.sum() if masses.any() else np.zeros(features.shape[1])
     means, known = _means(sums, masses, centre, text, text_share)
-    spread = within_class_covariance(features, soft) if covariance is None else covariance
     offsets = means - centre
     if shrinkage is None:
         shrinkage = max(LEAST_SHRINKAGE, paper_shrinkage(features.shape[1], float(masses.sum())))
-    weights = _solve(shrunk(spread, shrinkage), offsets.T).T
+    weights = _solve(shrunk(within_class_covariance(features, soft), shrinkage), offsets.T).T
     bias = -0.5 * (weights * (means + centre)).sum(axis=1)
-    if priors:
-        bias += np.log(np.maximum(masses, 0.5) / max(masses.sum(), 0.5))
     return shut_out(LinearHead((scale * weights).astype(np.float32), (scale * bias).astype(np.float32)), ~known)
 
 
@@ -84,25 +77,13 @@ def within_class_covariance(features: np.ndarray, soft: csr_matrix) -> np.ndarra
     used = np.flatnonzero(weight > 0)
     if not len(used):
         return np.zeros((features.shape[1],) * 2)
-    images = features[used].astype(np.float64)
-    scatter = (images * weight[used, None]).T @ images
+    scatter = np.zeros((features.shape[1],) * 2)
+    for at in range(0, len(used), BLOCK):
+        part = used[at : at + BLOCK]
+        images = features[part].astype(np.float64)
+        scatter += (images * weight[part, None]).T @ images
     between = (sums / np.where(masses > 0, masses, 1.0)[:, None]).T @ sums
     return np.asarray((scatter - between) / masses.sum())
-
-
-def neighbour_covariance(features: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Half the mean outer product of differences to nearest neighbours (N, k), -1 for none; (D, D) float64.
-
-    A covariance without labels: near images mostly share a name, so what tells them apart does not depend on it.
-    """
-    rows, places = np.nonzero(neighbours >= 0)
-    dim = features.shape[1]
-    total = np.zeros((dim, dim))
-    for at in range(0, len(rows), 65536):
-        own, other = rows[at : at + 65536], neighbours[rows[at : at + 65536], places[at : at + 65536]]
-        difference = features[own].astype(np.float64) - features[other]
-        total += difference.T @ difference
-    return total / max(2 * len(rows), 1)
 
 
 def shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:

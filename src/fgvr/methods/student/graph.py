@@ -34,9 +34,6 @@ class NeighbourGraph:
     cosines: np.ndarray
     """(N, k) float32; NaN where ``indices`` is -1."""
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
     def first(self, k: int) -> NeighbourGraph:
         """The same with fewer neighbours."""
         return NeighbourGraph(self.indices[:, :k], self.cosines[:, :k])

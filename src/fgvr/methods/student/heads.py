@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from fgvr.naming.choose_clusters import tiles
+
 DOUBT = 0.01
 """Share of a cache's probability that is spread over all names, so that no name far from every key is impossible."""
 
@@ -53,9 +55,10 @@ class CacheHead:
         names = self.values.shape[1]
         if not len(self.keys):
             return np.full((len(features), names), -np.log(names), dtype=np.float32)
-        cosines = features @ self.keys.T
-        affinity = np.exp(self.sharpness * (cosines - cosines.max(axis=1, keepdims=True)))  # the nearest key has 1
-        found = affinity @ self.values
+        found = np.empty((len(features), names), dtype=np.float32)
+        for part, cosines in tiles(features, self.keys):
+            cosines -= cosines.max(axis=1, keepdims=True)  # the nearest key has affinity 1
+            found[part] = np.exp(np.float32(self.sharpness) * cosines) @ self.values
         shares = found / np.maximum(found.sum(axis=1, keepdims=True), np.float32(1e-30))
         return np.asarray(np.log((1 - DOUBT) * shares + DOUBT / names), dtype=np.float32)
 

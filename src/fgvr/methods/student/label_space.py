@@ -5,9 +5,9 @@ Strings alone have been merged before (``fgvr.naming.label_space``). Here a phot
 1. *Merging* (``merging.py``): two names become one only if the names agree and their images cannot be told apart.
 2. *Dropping*: a name that is nobody's best once the evidence is weighed goes, with the reason, if names as a rule have
    ``FEW`` times as many images. Where most names have two or three, one image says nothing against a name: on drawn
-   birds two of three names without support were true classes at two and a half images a name, and still at five; at
-   eight and eighteen one of four. A *rare true class* stays in any case: some image so named lies far from all images
-   of other names, or its neighbours do not agree on another name.
+   development birds two of three names without support were true classes at two and a half images a name, and still at
+   five; at eight and eighteen one of four. A *rare true class* stays in any case: some image so named lies far from all
+   images of other names, or its neighbours do not agree on another name.
 3. *The size curve* (``size_curve.py``): how many names so many labels bring, before and after.
 
 NeaR's paper keeps the union of all replies (section 3); what a name too many costs it, it does not say. Letters: N pool

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -113,11 +113,7 @@ def agreeing_pairs(
 ) -> list[tuple[int, int, Agreement]]:
     """All pairs (lower index first) whose names agree, and how. Names with different numbers never do."""
     normal = [normalise(name) for name in names]
-    by_word: dict[str, list[int]] = {}
-    for at, name in enumerate(normal):
-        for word in {*name.split()[:1], *name.split()[-1:]}:
-            by_word.setdefault(word, []).append(at)
-    maybe = {pair for several in by_word.values() for pair in combinations(several, 2)}
+    maybe = containing(normal)
     near = np.argwhere(np.triu(similarity >= alike, k=1))
     maybe |= {(int(one), int(other)) for one, other in near}
     found: list[tuple[int, int, Agreement]] = []
@@ -129,6 +125,22 @@ def agreeing_pairs(
             found.append((one, other, contained))
         elif similarity[one, other] >= alike and not siblings(names[one], names[other]):
             found.append((one, other, "alike"))
+    return found
+
+
+def containing(normal: Sequence[str]) -> set[tuple[int, int]]:
+    """Pairs (lower index first) of which one name is how the other begins, or its last word.
+
+    Looked up: ten thousand names of a few kinds would be millions of pairs with a word in common.
+    """
+    whole: dict[str, list[int]] = {}
+    for at, name in enumerate(normal):
+        whole.setdefault(" ".join(name.split()), []).append(at)
+    found = set()
+    for at, name in enumerate(normal):
+        words = name.split()
+        parts = {" ".join(words[:length]) for length in range(1, len(words))} | set(words[-1:] if words[1:] else ())
+        found |= {(min(at, other), max(at, other)) for part in parts for other in whole.get(part, ())}
     return found
 
 

@@ -1,6 +1,7 @@
 """What the teacher said about some images of the pool, as numbers. Letters: N pool images, C names, O opinions.
 
-An image may have several opinions: a second question, or a second teacher (``source`` 1, 2, ...).
+An image may have several opinions: a second question, or a second teacher (``source`` 1, 2, ...). What a person calls
+an image has the source ``GIVEN``; it is taken at its word, and nothing a teacher says of that image counts beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import numpy as np
 
 from fgvr.labels import LabelSpace
 from fgvr.types import NamedImage
+
+GIVEN = -1
+"""Source of the names that a person gives; below all others, so that it comes first."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,20 @@ class Opinions:
     alternatives: tuple[tuple[int, ...], ...]
     """Further names of each reply, best first, as indices; names outside the label space are left out."""
     source: np.ndarray
-    """(O,) int64: 0 for the first question to the first teacher."""
+    """(O,) int64: 0 for the first question to the first teacher, ``GIVEN`` for a person."""
 
     def where(self, mask: np.ndarray) -> Opinions:
         """Those of ``mask`` (O,) bool."""
-        kept = np.flatnonzero(mask)
+        return self.taken(np.flatnonzero(mask))
+
+    def taken(self, order: np.ndarray) -> Opinions:
+        """Those at the places ``order``, int64, in that order."""
         return Opinions(
-            self.rows[kept],
-            self.labels[kept],
-            self.confidence[kept],
-            tuple(self.alternatives[at] for at in kept),
-            self.source[kept],
+            self.rows[order],
+            self.labels[order],
+            self.confidence[order],
+            tuple(self.alternatives[at] for at in order),
+            self.source[order],
         )
 
     def relabelled(self, mapping: np.ndarray) -> Opinions:
@@ -47,6 +54,11 @@ class Opinions:
             tuple(dict.fromkeys(int(table[one]) for one in several if table[one] >= 0)) for several in self.alternatives
         )
         return replace(self, labels=table[self.labels], alternatives=alternatives)
+
+    @property
+    def given_rows(self) -> np.ndarray:
+        """Images named by a person, ascending, int64."""
+        return np.unique(self.rows[self.source == GIVEN])
 
     @property
     def named(self) -> Opinions:
@@ -76,3 +88,13 @@ def joined(parts: Sequence[Opinions]) -> Opinions:
         alternatives=tuple(some for part in parts for some in part.alternatives),
         source=np.concatenate([part.source for part in parts]),
     )
+
+
+def first_labels(said: Opinions, rows: np.ndarray) -> np.ndarray:
+    """(M,) int64: what each of ``rows`` (ascending, all that ``said`` is about) was called by the lowest source that
+    has a name for it; -1 where none has."""
+    labels = np.full(len(rows), -1, dtype=np.int64)
+    named = said.named
+    order = np.argsort(-named.source, kind="stable")  # of repeated places the last one written stays
+    labels[np.searchsorted(rows, named.rows[order])] = named.labels[order]
+    return labels

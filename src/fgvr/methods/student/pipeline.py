@@ -1,9 +1,10 @@
 """The student end to end; ``learn`` reads like the figure of a paper that nobody has written yet.
 
-Pool of photographs -> names for a few of them (``estimator.py`` asks) -> label space -> evidence -> propagation over
-the pool -> heads -> mixture, judged by held-out names -> self-training -> student. The teacher sees each photograph
-alone; the student sees many photographs of the same thing, and that is all its advantage. Every part can be switched
-off, and is a pure function in a file named by its term. True labels are never looked at.
+Pool of photographs -> names for a few of them (``asking.py``) -> label space -> soft labels (a reply at its word;
+weighed by ``evidence.py`` where that is on) -> propagation over the pool -> heads (``pool.py``) -> mixture, judged by
+held-out names -> self-training -> student. The teacher sees each photograph alone; the student sees many photographs of
+the same thing, and that is all its advantage. Every part can be switched off, and is a pure function in a file named by
+its term. True labels are never looked at.
 
 It builds on NeaR (Kuchibhotla et al., "Fine-Grained Visual Recognition in the Age of Multimodal LLMs"). Departures:
 
@@ -20,32 +21,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fgvr.encoders.base import DualEncoder
 from fgvr.errors import InputError
-from fgvr.methods.near.baselines import TEMPLATES
-from fgvr.methods.near.calibrate import Calibration
-from fgvr.methods.student.cache import cache_head
+from fgvr.methods.near.calibrate import Calibration, probabilities
 from fgvr.methods.student.calibration import calibrate, mixture_logits
-from fgvr.methods.student.em import em_head
-from fgvr.methods.student.evidence import Evidence, evidence
-from fgvr.methods.student.gaussian import gaussian_head
-from fgvr.methods.student.graph import affinity, neighbour_graph
+from fgvr.methods.student.evidence import Evidence
+from fgvr.methods.student.graph import NeighbourGraph
 from fgvr.methods.student.heads import Head, Mixture
 from fgvr.methods.student.held_out import cross_fit, fold_numbers, judged
 from fgvr.methods.student.label_space import SettledNames
 from fgvr.methods.student.label_space import label_space as settled_names
 from fgvr.methods.student.mixing import Mixed, mix
-from fgvr.methods.student.name_similarity import name_similarity
-from fgvr.methods.student.noise import Rates
-from fgvr.methods.student.opinions import Opinions, joined, opinions
-from fgvr.methods.student.prompt import prompt_head
-from fgvr.methods.student.propagation import propagate
-from fgvr.methods.student.prototypes import prototype_head, prototypes, zero_shot_head
-from fgvr.methods.student.residual import residual_head
+from fgvr.methods.student.opinions import GIVEN, Opinions, first_labels, joined, opinions
+from fgvr.methods.student.pool import Pool, edges_of, neighbours_of, pool_of
+from fgvr.methods.student.second_opinion import Settled, settle
 from fgvr.methods.student.self_training import SelfTrained, self_train
 from fgvr.methods.student.settings import StudentSettings
 from fgvr.naming import label_space
@@ -63,10 +57,6 @@ Progress = Callable[[str, int, int], None]
 TRUSTED = "em"
 """The head that stands until held-out names show another to be better: the best on development pools, with and without
 many labels. Held-out names err as the teacher errs, so that they alone prefer heads that repeat its favourite names."""
-BESIDE = 0.3
-"""Share of text in the prototypes that the residual begins at."""
-SCALE = 100.0
-"""Factor from cosine to logit where no encoder gives one; temperatures are fitted on top of it."""
 
 
 @dataclass(frozen=True)
@@ -90,63 +80,8 @@ class Learned:
     calibration: Calibration
     notes: Mapping[str, Any]
     """JSON-like."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What all fits on a pool share."""
-
-    features: np.ndarray
-    """(N, D) float32, unit norm."""
-    affinity: csr_matrix | None
-    """``None`` with propagation off."""
-    names: tuple[str, ...]
-    similarity: np.ndarray
-    text: np.ndarray | None
-    """(C, D) zero-shot features; ``None`` without a text tower."""
-    encoder: DualEncoder | None
-    settings: StudentSettings
-    seed: int
-
-    def seen(self, said: Opinions, rates: Rates | None = None) -> Evidence:
-        """The soft labels of the asked images."""
-        return evidence(
-            self.features, said, len(self.names), self.settings.evidence, name_similarity=self.similarity, rates=rates
-        )
-
-    def spread(self, seeds: csr_matrix) -> csr_matrix:
-        """Soft labels of the whole pool."""
-        how = self.settings.propagation
-        if self.affinity is None:
-            return seeds
-        return propagate(self.affinity, seeds, alpha=how.alpha, keep=how.keep)
-
-    def heads(self, said: Opinions, seeds: csr_matrix, soft: csr_matrix) -> dict[str, Head]:
-        """Every head of the settings, by name; those that need text only where there is some."""
-        how, features, text = self.settings.heads, self.features, self.text
-        scale = SCALE if self.encoder is None else self.encoder.logit_scale
-        found: dict[str, Head] = {}
-        for name in how.heads:
-            if name == "zero-shot" and text is not None:
-                found[name] = zero_shot_head(text, scale=scale)
-            elif name == "prototypes":
-                for share in how.text_shares if text is not None else (0.0,):
-                    head = prototype_head(features, soft, text=text, text_share=share, scale=scale)
-                    found[f"{name}, text {share:g}"] = head
-            elif name == "em":
-                rows = np.unique(said.rows)
-                labels = first_labels(said, rows)
-                found[name] = em_head(features, soft, rows=rows, labels=labels, text=text, scale=scale)
-            elif name == "gaussian":
-                found[name] = gaussian_head(features, soft, text=text)
-            elif name == "residual":
-                begin = prototypes(features, soft, text=text, text_share=BESIDE if text is not None else 0.0)
-                found[name] = residual_head(features, soft, begin, epochs=how.epochs, seed=self.seed)
-            elif name == "cache":
-                found[name] = cache_head(features, seeds)
-            elif name == "prompt" and self.encoder is not None:
-                found[name] = prompt_head(features, soft, self.names, self.encoder, epochs=how.epochs, seed=self.seed)
-        return found
+    graph: NeighbourGraph | None = None
+    """Of the pool; ``None`` with propagation off."""
 
 
 def learn(
@@ -157,7 +92,9 @@ def learn(
     settings: StudentSettings | None = None,
     *,
     second: tuple[np.ndarray, Sequence[NamedImage]] | None = None,
+    given: tuple[np.ndarray, Sequence[NamedImage]] | None = None,
     sentence_encoder: TextEncoder | None = None,
+    graph: NeighbourGraph | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Learned:
@@ -169,7 +106,9 @@ def learn(
         named: its parsed replies, in the same order.
         encoder: whose text tower knows the names; ``None`` where there is none, and then heads use images only.
         second: rows and replies of second opinions.
+        given: rows, ascending, that a person has named, and how; asked about or not.
         sentence_encoder: for the similarity of names; shared words without one.
+        graph: of an earlier call with the same features and settings (``Learned.graph``), to save the time.
         progress: called with (stage, done, total).
 
     Raises ``InputError`` when nothing was named, or no head of the settings can be made.
@@ -177,26 +116,25 @@ def learn(
     settings = settings or StudentSettings()
     tell = progress or (lambda stage, done, total: None)
     tell("names", 0, 1)
-    names, said = read(rows, named, second, merge=settings.label_space.merge)
+    names, said = read(rows, named, second, given, merge=settings.label_space.merge)
 
     tell("graph", 0, 1)
-    edges = graph_of(features, settings)
+    graph = neighbours_of(features, settings) if graph is None else graph
+    edges = edges_of(graph, settings)
 
-    pool = pool_of(features, edges, names, encoder, settings, sentence_encoder, seed)
-    seen = pool.seen(said)
-    space = settled_names(names, said, features, seen.seeds, similarity=pool.similarity, settings=settings.label_space)
-    if space.names != names:
-        pool, said = (
-            pool_of(features, edges, space.names, encoder, settings, sentence_encoder, seed),
-            said.relabelled(space.mapping),
-        )
-        seen = pool.seen(said)
+    under = partial(pool_of, features, edges, encoder=encoder, settings=settings, sentence_encoder=sentence_encoder)
+    pool, said, seen, space = under_settled_names(partial(under, seed=seed), names, said)
 
     tell("propagation", 0, 1)
     soft = pool.spread(seen.seeds)
 
     tell("heads", 0, settings.heads.folds)
     mixed, held_out, calibration = judged_heads(pool, said, seen, tell)
+    again = None if second is None else believed(pool, said, seen, held_out, calibration)
+    if again is not None:
+        said = again.opinions
+        seen = pool.seen(said)
+        soft = pool.spread(seen.seeds)
 
     tell("self-training", 0, settings.self_training.rounds)
     trained = self_train(
@@ -204,13 +142,13 @@ def learn(
         soft,
         rows=seen.rows,
         labels=first_labels(said, seen.rows),
-        fit=lambda labels: mixture(pool.heads(said, seen.seeds, labels), mixed),
+        fit=lambda labels: mixture(pool.heads(said, seen.seeds, labels, only=mixed.weights), mixed),
         settings=settings.self_training,
     )
     assert isinstance(trained.head, Mixture)
-    notes = account(settings, space, seen, mixed, trained, seed)
+    notes = {"seed": seed, **account(settings, space, seen, mixed, trained), "second_opinions": told(again)}
     return Learned(
-        pool.names, trained.head, trained.soft, seen, said, space, mixed, held_out, trained, calibration, notes
+        pool.names, trained.head, trained.soft, seen, said, space, mixed, held_out, trained, calibration, notes, graph
     )
 
 
@@ -218,44 +156,49 @@ def read(
     rows: np.ndarray,
     named: Sequence[NamedImage],
     second: tuple[np.ndarray, Sequence[NamedImage]] | None,
+    given: tuple[np.ndarray, Sequence[NamedImage]] | None = None,
     *,
     merge: bool,
 ) -> tuple[tuple[str, ...], Opinions]:
-    """The names in the replies, spellings merged, and the replies as numbers."""
-    everything = [*named, *(second[1] if second is not None else ())]
-    space, _ = label_space(everything, merge=merge)
-    parts = [opinions(rows, named, space)]
-    if second is not None and len(second[1]):
-        parts.append(opinions(second[0], second[1], space, source=1))
+    """The names in the replies, spellings merged, and the replies as numbers.
+
+    Of images that a person has named only that name is read.
+    """
+    told = np.array([], dtype=np.int64) if given is None else given[0]
+    sources = [(0, rows, named), (1, *second)] if second is not None else [(0, rows, named)]
+    read = []
+    for source, about, replies in [*sources, *([] if given is None else [(GIVEN, *given)])]:
+        kept = np.arange(len(replies)) if source == GIVEN else np.flatnonzero(~np.isin(about, told))
+        read.append((source, about[kept], [replies[at] for at in kept.tolist()]))
+    space, _ = label_space([one for *_, replies in read for one in replies], merge=merge)
+    parts = [opinions(about, replies, space, source=source) for source, about, replies in read if len(replies)]
     return tuple(space.names), joined(parts)
 
 
-def graph_of(features: np.ndarray, settings: StudentSettings) -> csr_matrix | None:
-    """The affinity of the pool's nearest neighbours; ``None`` with propagation off."""
-    how = settings.propagation
-    if not how.on or len(features) < 2:
-        return None
-    return affinity(neighbour_graph(features, k=how.k), sharpness=how.sharpness, mutual=how.mutual)
-
-
-def pool_of(
-    features: np.ndarray,
-    edges: csr_matrix | None,
-    names: tuple[str, ...],
-    encoder: DualEncoder | None,
-    settings: StudentSettings,
-    sentence_encoder: TextEncoder | None,
-    seed: int,
-) -> Pool:
-    """A pool under ``names``."""
-    from fgvr.encoders.zero_shot import text_classifier
-
-    text = None if encoder is None else text_classifier(encoder, names, templates=TEMPLATES)
-    return Pool(features, edges, names, name_similarity(names, encoder=sentence_encoder), text, encoder, settings, seed)
+def under_settled_names(
+    under: Callable[[tuple[str, ...]], Pool], names: tuple[str, ...], said: Opinions
+) -> tuple[Pool, Opinions, Evidence, SettledNames]:
+    """The teacher's names become the student's; everything ``under`` them."""
+    pool = under(names)
+    seen = pool.seen(said)
+    how = pool.settings.label_space
+    alike = pool.similarity.copy()
+    own = np.unique(said.labels[said.source == GIVEN])
+    alike[own], alike[:, own] = 0.0, 0.0  # a person's name is no synonym of another one
+    alike[own, own] = 1.0
+    space = settled_names(names, said, pool.features, seen.seeds, similarity=alike, settings=how)
+    if space.names == names:
+        return pool, said, seen, space
+    pool, said = under(space.names), said.relabelled(space.mapping)
+    return pool, said, pool.seen(said), space
 
 
 def judged_heads(pool: Pool, said: Opinions, seen: Evidence, tell: Progress) -> tuple[Mixed, np.ndarray, Calibration]:
-    """How much each head is worth, by replies that were held out; the mixture's held-out logits; its calibration."""
+    """How much each head is worth, by replies that were held out; the mixture's held-out logits; its calibration.
+
+    With evidence on, its dozen rates are those of all replies, the held-out ones among them: a small leak. Learning
+    them again in every fold would take two to five seconds for 300 to 3,000 replies, as long as everything else.
+    """
     how = pool.settings.heads
     rows, labels = seen.rows, first_labels(said, seen.rows)
     fold_of = fold_numbers(pool.features[rows], labels, folds=how.folds, seed=pool.seed)
@@ -276,18 +219,26 @@ def judged_heads(pool: Pool, said: Opinions, seen: Evidence, tell: Progress) -> 
     return mixed, together, calibrate(together, fair, pool.features, rows)
 
 
+def believed(
+    pool: Pool, said: Opinions, seen: Evidence, held_out: np.ndarray, calibration: Calibration
+) -> Settled | None:
+    """The replies to go on with where an image has two: ``None`` where the evidence has weighed them already."""
+    if seen.noise is not None:
+        return None
+    chances = probabilities(held_out, calibration.temperature)
+    first, second = (said.where((said.source == 1) == later) for later in (False, True))
+    return settle(first, second, chances, rows=seen.rows, names=pool.names, set_aside=True)
+
+
+def told(again: Settled | None) -> dict[str, Any] | None:
+    """What became of second opinions, JSON-like."""
+    return None if again is None else again.to_dict()
+
+
 def mixture(heads: Mapping[str, Head], mixed: Mixed) -> Mixture:
     """The heads under their weights."""
     weights = {name: weight for name, weight in mixed.weights.items() if weight > 0}
     return Mixture({name: heads[name] for name in weights}, weights)
-
-
-def first_labels(said: Opinions, rows: np.ndarray) -> np.ndarray:
-    """(M,) the first teacher's label of each of ``rows`` (ascending), -1 where it gave none."""
-    labels = np.full(len(rows), -1, dtype=np.int64)
-    first = said.where(said.source == 0)
-    labels[np.searchsorted(rows, first.rows)] = first.labels
-    return labels
 
 
 def account(
@@ -296,12 +247,10 @@ def account(
     seen: Evidence,
     mixed: Mixed,
     trained: SelfTrained,
-    seed: int,
 ) -> dict[str, Any]:
     """How the student came about, JSON-like."""
     return {
         "settings": settings.to_dict(),
-        "seed": seed,
         "label_space": space.to_dict(),
         "noise": None if seen.noise is None else asdict(seen.noise),
         "mixture": mixed.to_dict(),

@@ -3,7 +3,7 @@
 The tuning is ``fgvr.methods.near.tune`` with one full-batch step an epoch (its ``FAST`` settings).
 
 1. *Targets.* NeaR starts from uniform votes and lets PRODEN sharpen them. Soft labels are weighed evidence already:
-   they stay as they are unless ``proden`` is on, and an image counts as much as its row sums to.
+   they stay as they are, and an image counts as much as its row sums to.
 2. *Size.* The learner holds images x names densely; at most ``most`` images take part, the surest of each name.
 
 The text tower runs once an epoch, forth and back: seconds with small towers, minutes with CLIP's on a CPU. It is off
@@ -37,7 +37,6 @@ def prompt_head(
     *,
     epochs: int = 60,
     learning_rate: float = 0.01,
-    proden: bool = False,
     most: int = 4096,
     seed: int = 0,
 ) -> LinearHead:
@@ -46,7 +45,6 @@ def prompt_head(
     Args:
         features: (N, D) float32, unit norm, of the same encoder.
         soft: (N, C) soft labels >= 0, at least one of them positive.
-        proden: let the labels move within what they allow; rows of any sum then count the same.
         most: images at most.
 
     Raises ``ValueError`` for shapes that do not fit or no label at all.
@@ -60,7 +58,7 @@ def prompt_head(
     rows = surest(soft, most=most)
     if not len(rows):
         raise ValueError("no image has a label")
-    settings = replace(FAST, epochs=epochs, learning_rate=learning_rate, weight_warmup_epochs=0 if proden else epochs)
+    settings = replace(FAST, epochs=epochs, learning_rate=learning_rate, weight_warmup_epochs=epochs)
     tuned = tune(
         features[rows],
         as_candidates(soft[rows]),

@@ -17,18 +17,15 @@ C names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fgvr.methods.near.calibrate import probabilities
-from fgvr.methods.student.heads import Head
-from fgvr.methods.student.scale import likeliest_scale
-
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+LARGE = 20_000
+"""Images above which they are put in another order while labels spread."""
 
 
 def propagate(
@@ -59,6 +56,9 @@ def propagate(
     """
     _check(affinity, seeds, alpha, keep)
     steps = steps_needed(affinity, seeds, alpha=alpha, tolerance=tolerance, most=most)
+    order = neighbours_together(affinity) if seeds.shape[0] > LARGE else None
+    if order is not None:
+        affinity, seeds = affinity[order][:, order], seeds[order]
     best = _Best(seeds.shape[0], keep)
     columns = seeds.tocsc()
     seeded = np.flatnonzero(np.diff(columns.indptr))
@@ -71,7 +71,18 @@ def propagate(
             spread = step @ spread
             spread += start
         best.offer(names, spread)
-    return best.normalised(seeds.shape[1])
+    found = best.normalised(seeds.shape[1])
+    return found if order is None else found[np.argsort(order)]
+
+
+def neighbours_together(affinity: csr_matrix) -> np.ndarray:
+    """An order of the images, int64 (N,), in which neighbours stand close: a step reads memory that is at hand.
+
+    Cuthill and McKee 1969, reversed: breadth first. Halves the time of a step for 100,000 images.
+    """
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    return np.asarray(reverse_cuthill_mckee(affinity, symmetric_mode=True), dtype=np.int64)
 
 
 def mass(affinity: csr_matrix, seeds: csr_matrix, *, alpha: float, steps: int) -> np.ndarray:
@@ -97,114 +108,6 @@ def steps_needed(
             return step
         total = alpha * (affinity @ total) + start
     return most
-
-
-def certainty(soft: csr_matrix) -> np.ndarray:
-    """(N,) float32 in [0, 1]: 1 - entropy over log C of each row's distribution; 0 for empty rows."""
-    soft = soft.tocsr()
-    total = np.asarray(soft.sum(axis=1), dtype=np.float64).ravel()
-    row = np.repeat(np.arange(soft.shape[0]), np.diff(soft.indptr))
-    share = soft.data / total[row]
-    spread = -np.bincount(row, weights=share * np.log(np.maximum(share, 1e-30)), minlength=soft.shape[0])
-    sure = 1.0 - spread / np.log(max(soft.shape[1], 2))
-    return np.where(total > 0, np.clip(sure, 0.0, 1.0), 0.0).astype(np.float32)
-
-
-ALPHAS = (0.3, 0.5, 0.7, 0.9)
-"""Tried by ``choose_alpha``. Not 0, no propagation: held-out labels think too well of it while they are few."""
-
-
-@dataclass(frozen=True)
-class AlphaChoice:
-    """What was chosen, and how each value did on labels it had not seen."""
-
-    alpha: float
-    likelihood: dict[float, float]
-    """Mean log-likelihood of the held-out labels under each value, in nats; empty where nothing could be held out."""
-
-
-def choose_alpha(
-    features: np.ndarray,
-    affinity: csr_matrix,
-    seeds: csr_matrix,
-    *,
-    rows: np.ndarray,
-    labels: np.ndarray,
-    fit: Callable[[csr_matrix], Head],
-    alphas: Sequence[float] = ALPHAS,
-    otherwise: float = 0.5,
-    folds: int = 5,
-    fold_of: np.ndarray | None = None,
-    seed: int = 0,
-) -> AlphaChoice:
-    """The alpha whose soft labels make the best head, judged by the teacher's labels that were held out.
-
-    The seeds of a fold of the labelled images are left out, the others propagated, a head fitted on what comes of it,
-    and the fold's labels predicted. Of the values that are not clearly worse than the likeliest (by no more than one
-    standard error of the difference, image by image) the one nearest to ``otherwise`` is taken.
-
-    Args:
-        features: (N, D) float32, unit norm.
-        seeds: (N, C) of the labelled images.
-        rows: (M,) int64, labelled images; ``labels``: (M,) int64, the teacher's names, -1 for none.
-        fit: a head from soft labels; a quick one will do (image prototypes).
-        alphas: each in [0, 1).
-        otherwise: preferred where the labels do not tell, and taken where none can be held out.
-        fold_of: (M,) int64 fold of each labelled image; drawn by ``seed`` where not given.
-    """
-    named = labels >= 0
-    if fold_of is None:
-        fold_of = np.random.default_rng(seed).permutation(len(rows)) % max(folds, 2)
-    rows, labels, fold_of = rows[named], labels[named], fold_of[named]
-    parts = [(held, _without(seeds, rows[held])) for held in (fold_of == fold for fold in np.unique(fold_of))]
-    fair = _predictable(parts, labels)
-    if fair.sum() < 2:
-        return AlphaChoice(otherwise, {})
-
-    def likelihood(alpha: float) -> np.ndarray:
-        logits = np.zeros((len(rows), seeds.shape[1]), dtype=np.float32)
-        for held, left in parts:
-            logits[held] = fit(propagate(affinity, left, alpha=alpha)).logits(features[rows[held]])
-        return label_likelihood(logits[fair], labels[fair])
-
-    each = {alpha: likelihood(alpha) for alpha in alphas}
-    best = max(alphas, key=lambda alpha: float(each[alpha].mean()))
-    as_good = [alpha for alpha in alphas if not _clearly_below(each[alpha], each[best])]
-    chosen = min(as_good, key=lambda alpha: abs(alpha - otherwise))
-    return AlphaChoice(chosen, {alpha: float(values.mean()) for alpha, values in each.items()})
-
-
-def label_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(M,) float64: log-probability of each label (M,) under logits (M, C) at their likeliest scale, in nats."""
-    targets = np.zeros(logits.shape, dtype=np.float32)
-    targets[np.arange(len(labels)), labels] = 1.0
-    chance = probabilities(logits, 1.0 / likeliest_scale(logits, targets))
-    return np.asarray(np.log(np.maximum(chance[np.arange(len(labels)), labels], 1e-12)))
-
-
-def _predictable(parts: Sequence[tuple[np.ndarray, csr_matrix]], labels: np.ndarray) -> np.ndarray:
-    """(M,) bool: labels that seeds outside their fold know too; the others nothing can predict, whatever alpha is."""
-    fair = np.zeros(len(labels), dtype=bool)
-    for held, left in parts:
-        fair[held] = np.asarray(left.sum(axis=0)).ravel()[labels[held]] > 0
-    return fair
-
-
-def _clearly_below(values: np.ndarray, best: np.ndarray) -> bool:
-    """By more than one standard error of the mean difference."""
-    difference = best - values
-    return bool(difference.mean() > difference.std(ddof=1) / np.sqrt(len(difference)))
-
-
-def _without(seeds: csr_matrix, rows: np.ndarray) -> csr_matrix:
-    """Seeds with nothing at ``rows``."""
-    from scipy.sparse import csr_matrix, diags_array
-
-    kept = np.ones(seeds.shape[0], dtype=np.float32)
-    kept[rows] = 0.0
-    without = csr_matrix(diags_array(kept) @ seeds)
-    without.eliminate_zeros()
-    return without
 
 
 class _Best:

@@ -21,6 +21,8 @@ from fgvr.methods.student.heads import LinearHead
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+BLOCK = 16_384
+"""Images that are held in float64 at once."""
 NEVER = -1e4
 """Logit of a name of which nothing is known: finite, and below whatever a head gives a name that it knows."""
 
@@ -79,8 +81,12 @@ def shut_out(head: LinearHead, names: np.ndarray) -> LinearHead:
 
 
 def class_sums(features: np.ndarray, soft: csr_matrix) -> np.ndarray:
-    """Sum of features by soft label, (C, D) float64."""
-    return np.asarray(soft.T.astype(np.float64) @ features.astype(np.float64))
+    """Sum of features by soft label, (C, D) float64; block by block, because a pool in float64 is twice the pool."""
+    sums = np.zeros((soft.shape[1], features.shape[1]))
+    for at in range(0, len(features), BLOCK):
+        part = soft[at : at + BLOCK].tocsc()
+        sums += part.T.astype(np.float64) @ features[at : at + BLOCK].astype(np.float64)
+    return sums
 
 
 def class_masses(soft: csr_matrix) -> np.ndarray:

@@ -18,6 +18,8 @@ import numpy as np
 from fgvr.encoders import FeatureTable
 from fgvr.encoders.base import DualEncoder
 from fgvr.methods.student.classifier import StudentClassifier, collapsed
+from fgvr.methods.student.given_names import Given, names_in, offer_groups
+from fgvr.methods.student.opinions import first_labels
 from fgvr.methods.student.settings import StudentSettings
 from fgvr.mllm.base import Mllm
 from fgvr.naming.label_space import label_space
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 SHOWN = 5
 """Names an image might have that are kept."""
 BLOCK = 4096
-GROUP_NEIGHBOURS = 10
-"""A group cannot be larger than the edges of the graph allow."""
 FILES = ("support.jsonl", "pool.jsonl", "unknown_groups.json", "set_aside.json")
 
 
@@ -58,6 +58,15 @@ class Fit:
     set_aside: tuple[SetAside, ...]
     groups: tuple[UnknownGroup, ...] = ()
     """Images that no name covers."""
+    given: Given | None = None
+    """What a person has named."""
+
+    @property
+    def given_names(self) -> dict[int, str]:
+        """Row to the name that a person gave."""
+        if self.given is None:
+            return {}
+        return {row: str(one.name) for row, one in zip(self.given[0].tolist(), self.given[1], strict=True)}
 
     @property
     def stages(self) -> tuple[Labelled, ...]:
@@ -82,6 +91,7 @@ def write_fit(run: RunFolder, classifier: StudentClassifier, fit: Fit) -> None:
     write_text(folder / "support.jsonl", _lines(support_rows(fit)))
     write_text(folder / "pool.jsonl", _lines(pool_rows(classifier, fit)))
     write_json(folder / "unknown_groups.json", unknown_groups(fit))
+    offer_groups(folder, [group["items"] for group in unknown_groups(fit)])
     write_json(folder / "set_aside.json", [asdict(aside) for aside in fit.set_aside])
     run.record(
         pool=len(fit.table.items),
@@ -96,7 +106,13 @@ def write_fit(run: RunFolder, classifier: StudentClassifier, fit: Fit) -> None:
     )
     files = [folder / "classifier" / name for name in ("classifier.json", "classifier.safetensors")]
     outputs = [*files, *(folder / name for name in FILES)]
-    run.stage_done("fit", settings_digest(run.manifest["settings"]), outputs=outputs)
+    run.stage_done("fit", fit_digest(run), outputs=outputs)
+
+
+def fit_digest(run: RunFolder) -> str:
+    """What a finished fit was made from: the settings of its run and the names that a person has given."""
+    names = names_in(run.path)
+    return settings_digest({**run.manifest["settings"], "names": names} if names else run.manifest["settings"])
 
 
 def classifier_of(
@@ -104,6 +120,7 @@ def classifier_of(
 ) -> StudentClassifier:
     """What is kept of a student, with notes on how it came about, who named its images, and what the answers were."""
     mllm, second = teachers
+    known = np.union1d(fit.first.rows, list(fit.given_names)).astype(np.int64)
     statuses = Counter(named.status for named in fit.first.labelled.named)
     notes = {
         **_plain(fit.learned.notes),
@@ -116,6 +133,7 @@ def classifier_of(
         "answers": dict(sorted(statuses.items())),
         "pool": len(fit.table.items),
         "asked": len(fit.first.rows),
+        "given": len(fit.given_names),
         "asked_again": 0 if fit.second is None else len(fit.second.rows),
     }
     return StudentClassifier(
@@ -125,7 +143,7 @@ def classifier_of(
         fingerprint=encoder.fingerprint,
         views=views,
         calibration=fit.learned.calibration,
-        support=np.ascontiguousarray(fit.table.features[fit.first.rows]),
+        support=np.ascontiguousarray(fit.table.features[known]),
         notes=notes,
     )
 
@@ -138,7 +156,7 @@ def identity(mllm: Mllm) -> dict[str, str]:
 def names_account(fit: Fit) -> dict[str, Any]:
     """What became of the teacher's names, as NeaR's notes say it: ``merged``, ``removed``, ``filtered`` (none)."""
     merging = fit.learned.notes["settings"]["label_space"]["merge"]
-    said = [named for stage in fit.stages for named in stage.named]
+    said = [named for stage in fit.stages for named in stage.named] + list(fit.given[1] if fit.given else ())
     by_images = {pair.raw: pair.into for pair in fit.learned.space.merges}
     spelt = [asdict(merge) for merge in label_space(said, merge=merging)[0].provenance]
     seen = [
@@ -155,12 +173,12 @@ def names_account(fit: Fit) -> dict[str, Any]:
 def support_rows(fit: Fit) -> Iterator[dict[str, Any]]:
     """One JSON-like row an image asked about: reply, what the evidence made of it, and where it lies.
 
-    ``label`` is the reply's name among the student's names, ``None`` where it is not among them; ``settled_on`` the
-    name that the image is taken for; ``again`` the second opinion.
+    ``label`` is, among the student's names, what a person or else the teacher calls it, ``None`` where that is none of
+    them; ``settled_on`` the name that the image is taken for; ``again`` the second opinion.
     """
     again = {} if fit.second is None else dict(zip(fit.second.rows.tolist(), fit.second.labelled.named, strict=True))
-    opinions = fit.learned.opinions.where(fit.learned.opinions.source == 0)
-    labels = dict(zip(opinions.rows.tolist(), opinions.labels.tolist(), strict=True))
+    told = np.unique(fit.learned.opinions.rows)
+    labels = dict(zip(told.tolist(), first_labels(fit.learned.opinions, told).tolist(), strict=True))
     for row, said in zip(fit.first.rows.tolist(), fit.first.labelled.named, strict=True):
         candidates = taken_for(fit, row)
         label = labels.get(row, -1)
@@ -178,7 +196,7 @@ def support_rows(fit: Fit) -> Iterator[dict[str, Any]]:
 
 def pool_rows(classifier: StudentClassifier, fit: Fit) -> Iterator[dict[str, Any]]:
     """One JSON-like row a pool image: the student's prediction, and what the teacher said where it was asked."""
-    said = dict(zip(fit.first.rows.tolist(), fit.first.labelled.named, strict=True))
+    said, given = dict(zip(fit.first.rows.tolist(), fit.first.labelled.named, strict=True)), fit.given_names
     for at in range(0, len(fit.table.items), BLOCK):
         ids = [item.id for item in fit.table.items[at : at + BLOCK]]
         for row, one in enumerate(classifier.predict(fit.table.features[at : at + BLOCK], ids, top_k=SHOWN), start=at):
@@ -190,6 +208,7 @@ def pool_rows(classifier: StudentClassifier, fit: Fit) -> Iterator[dict[str, Any
                 "top": [[name, round(chance, 6)] for name, chance in one.top],
                 "asked": row in said,
                 "teacher": _said(said.get(row)),
+                "given": given.get(row),
             }
 
 
@@ -221,12 +240,15 @@ def unknown_groups(fit: Fit) -> list[dict[str, Any]]:
 def groups_in(features: np.ndarray, learned: Learned, settings: StudentSettings) -> tuple[UnknownGroup, ...]:
     """Groups in the pool (N, D) that no name covers, as ``settings`` say; none with that part off."""
     from fgvr.methods.student.graph import neighbour_graph
+    from fgvr.methods.student.pool import GROUP_NEIGHBOURS
     from fgvr.methods.student.unknown import unknown_groups
 
     if not settings.unknown.on or len(features) < 2:
         return ()
     labelled = np.unique(learned.opinions.named.rows)
-    graph = neighbour_graph(features, k=max(GROUP_NEIGHBOURS, settings.propagation.k))
+    wanted, graph = max(GROUP_NEIGHBOURS, settings.propagation.k), learned.graph
+    if graph is None or graph.indices.shape[1] < wanted:
+        graph = neighbour_graph(features, k=wanted)
     return unknown_groups(features, labelled, learned.soft, graph, least=settings.unknown.least)
 
 

@@ -3,12 +3,13 @@
 Part of the calls is kept back (``split_budget``). Once there is a student, they go where it and the first reply
 disagree (``disagreement``): where the student, which has *not* seen this image's reply, is surer of another name, and
 where the image's label tells many others (``influence``). The same MLLM gets another question, or another MLLM the same
-one; who asks is ``estimator.py``.
+one; who asks is ``asking.py``.
 
-A second reply is accepted by evidence only (``settle``): Bayes' rule over all names, with the student's held-out
-probabilities as the prior and two replies that are right as often as the teachers are. So a reply that agrees with the
-first confirms it, one that agrees with a sure student wins, and of three different names both replies stay, to be
-weighed like all evidence. A name that no teacher gave to the image is never put in.
+A second reply is accepted by evidence only. Where ``evidence.py`` is on it weighs all replies of an image together;
+else ``settle`` decides which stay: Bayes' rule over all names, with the student's held-out probabilities as the prior
+and two replies that are right as often as the teachers are. So a reply that agrees with the first confirms it, one that
+agrees with a sure student wins, and of three different names both replies stay, to be weighed like all evidence. A name
+that no teacher gave to the image is never put in.
 
 *The same MLLM asked twice repeats itself.* On drawn birds (a pool of 2,992, for development) the embedded MLLM's second
 question brings the first name back for 76 % of the pictures, and for 62 % of the wrong ones; where the two differ the
@@ -99,7 +100,7 @@ def split_budget(budget: int, share: float) -> tuple[int, int]:
     return budget - second, second
 
 
-def influence(affinity: csr_matrix, *, alpha: float = 0.7, steps: int = 30) -> np.ndarray:
+def influence(affinity: csr_matrix, *, alpha: float = 0.5, steps: int = 30) -> np.ndarray:
     """How much of the pool's labels an image's label would bring, (N,) float64: ``sum_t (alpha S)^t 1``.
 
     The column sums of the propagation matrix ``(I - alpha S)^-1`` (Zhou et al. 2004), since S is symmetric. At least 1.
@@ -168,8 +169,9 @@ def settle(
         confusable: names over which wrong replies are spread, at least 1.
         caution: at least 1; 1 where the second teacher's mistakes have nothing to do with the first one's.
         sure: probability in [0.5, 1) from which a reply is believed against the other.
-        set_aside: leave out the replies that evidence speaks against. Off, all stay, for ``evidence`` to weigh: on
-            drawn birds the verdicts were too often wrong, and leaving replies out cost up to a point of accuracy.
+        set_aside: leave out the replies that evidence speaks against, as the pipeline does where nothing else weighs
+            them. Off, all stay, for ``evidence`` to weigh: it was up to a point of accuracy better (drawn development
+            birds).
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     _check(probabilities, rows)

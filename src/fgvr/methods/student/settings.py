@@ -90,7 +90,8 @@ class HeadSettings:
     text_shares: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Weights of the text feature beside an image prototype, tried one by one."""
     rule: Rule = "mix"
-    """``mix`` weighs the heads by held-out labels, ``best`` takes one, ``equal`` averages all."""
+    """``mix`` takes ``em`` unless held-out labels clearly ask for another head or for a mixture, ``best`` takes the
+    likeliest, ``equal`` averages all."""
     folds: int = 5
     epochs: int = 60
     """Of the residual and the prompt head."""
