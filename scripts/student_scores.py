@@ -1,6 +1,6 @@
 """Scores of the student's study: per-image scores of every cell, means over draws, and intervals that respect the draw.
 
-Drawn birds: the 95 % t interval over draws (other pool pictures each time, the same test pictures). Photographs: paired
+Drawn species: the 95 % t interval over draws (other pool pictures each time, the same test pictures). Photographs: paired
 bootstrap over test images, scores averaged over seeds. Recordings: the three thirds are one set of predictions, and the
 bootstrap redraws classes. cACC's intervals hold the matching of names to classes fixed.
 """

@@ -19,8 +19,8 @@ from student_study import ABLATED, BOUNDS, DRAWS, MORE, PHOTO_SEEDS, SHARES, wor
 from fgvr.runs import write_text
 
 GROUPS = {
-    "drawn": "drawn birds",
-    MORE: "drawn birds, eight crops",
+    "drawn": "drawn species",
+    MORE: "drawn species, eight crops",
     "pets37": "pets37 (development)",
     "cub832": "cub832",
     "grocery81": "grocery81",
@@ -66,7 +66,7 @@ def header() -> list[str]:
         "photographs, and the others have no name, which counts as wrong; its last column is the teacher. Accuracy counts",
         "accepted synonyms; sACC is all-MiniLM-L6-v2's. In brackets 95 % intervals.",
         "",
-        f"- *Drawn birds*: 136 drawn species, 2,992 pool and 1,360 test pictures, {DRAWS} draws of the pool (t interval over",
+        f"- *Drawn species*: 136 drawn species, 2,992 pool and 1,360 test pictures, {DRAWS} draws of the pool (t interval over",
         "  draws); encoder and MLLM `fieldguide`, the paper's question.",
         "  With eight crops instead of four: student and teacher only.",
         "- *pets37, cub832*: half of each class's photographs is the pool (185 and 461), the rest is test; *grocery81*: its own",
@@ -75,7 +75,7 @@ def header() -> list[str]:
         "- *Recorded*: real replies of Qwen2.5-VL-72B and Gemini-2.5-Flash, real CLIP ViT-B/16 image vectors, no text tower and",
         "  no views; each third of the three images a class is held out once, the other two thirds are the pool; bootstrap over",
         "  classes. One test image a class and third: cACC is then generous to fragmented names, the teacher's most of all.",
-        "- The defaults were chosen on other drawn birds (another pool, other test pictures) and on pets37, and were not changed",
+        "- The defaults were chosen on other drawn species (another pool, other test pictures) and on pets37, and were not changed",
         "  after the figures below were seen. Rows that tune through a text tower have one seed on photographs.",
         "",
         "![Curves](student_curves.svg)",

@@ -83,7 +83,7 @@ def drawn_world(
     """The embedded world: ``PER_SPECIES`` pictures a species to choose from, ``TESTED`` to be tested on."""
     pool = _drawn_part(work, f"pool{pool_seed + 1000 * seed}", pool_seed + 1000 * seed, PER_SPECIES, crops)
     test = _drawn_part(work, f"test{test_seed}", test_seed, TESTED, crops)
-    return World("drawn birds", pool, test, load_encoder("fieldguide"), f"draw {seed}")
+    return World("drawn species", pool, test, load_encoder("fieldguide"), f"draw {seed}")
 
 
 def _drawn_part(work: Path, name: str, first: int, per_species: int, crops: int) -> Part:

@@ -29,7 +29,7 @@ HEADS = {
 }
 """What each head goes by, in words."""
 LABELS_A_NAME = 3
-"""With fewer named images a name, groups without a name are mostly false alarms (drawn birds and pets, development
+"""With fewer named images a name, groups without a name are mostly false alarms (drawn species and pets, development
 pools): at 2.5 labels a name 20 of 20 groups were of labelled classes when none was hidden, at 4.6 there was no group at
 all; with a tenth of the classes hidden from the teacher 14 of 20 were new at 1.4, 16 of 20 at 2.4, 17 of 18 at 4.4."""
 
@@ -61,7 +61,6 @@ def gather(run: Path, *, predictions: Path | None = None, images: str | Path | I
         support_images={**_paths(support), **_group_paths(groups)},
         answers=answers,
         label_space=common.label_rows(classifier, support),
-        candidates=common.candidates_of(support),
         unnamed=[_group(one) for one in groups],
         unnamed_note=_groups_note(groups, support, classifier),
         learned=_learned(support, pool, classifier),

@@ -5,7 +5,7 @@ Letters: N pool images, C names, R images not asked about yet.
 1. *Representative.* Facility location, each image wanting to be served the more the less sure the student is of it, and
    the images asked about serving already. So a round takes no doubt twice, and no odd picture that is like no other.
 2. *Doubt counts half* (``floor``). The least certain images are those between classes, where the teacher errs, too; on
-   drawn development birds rounds by doubt alone, with medoids of the least certain, were worse than no rounds at all
+   drawn development species rounds by doubt alone, with medoids of the least certain, were worse than no rounds at all
    while labels were few. Where nothing is doubted the round is plain facility location.
 
 No rounds tried there beat choosing everything at once; they are an option, not the default.

@@ -7,7 +7,7 @@ sizes.
 
 1. *Reply.* A reply is right with probability ``accuracy``, else it is any name in proportion to how often the teacher
    says it. So an image far from all others of its label leaves it, and one between two classes keeps to the reply.
-   Learning a table of confusions instead changes nothing (drawn development birds) and costs C^2 numbers.
+   Learning a table of confusions instead changes nothing (drawn development species) and costs C^2 numbers.
 2. *Text* counts as ``text_count`` images of its name, not as a share of the prototype: where there are many images it
    hardly weighs, where there are none it is all there is. The student gives none where its tower does not know the
    names (``hearing``).

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 LEAST_SHRINKAGE = 0.4
-"""Between 0.2 and 0.7 it matters little on development worlds of drawn birds; below, wrong labels begin to tell."""
+"""Between 0.2 and 0.7 it matters little on development worlds of drawn species; below, wrong labels begin to tell."""
 LEAST_VARIANCE = 1e-8
 """Total variance at or below which images tell nothing of the covariance (one image a name): it is then round."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 BEYOND_CHANCE = 2.0
 """Standard errors by which images and text must go together: random texts pass one time in forty. Towers that know
-their names are at 4 and above from four labels on, at 17 from a hundred on (drawn birds for development, pets)."""
+their names are at 4 and above from four labels on, at 17 from a hundred on (drawn species for development, pets)."""
 
 
 def heard(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> bool:

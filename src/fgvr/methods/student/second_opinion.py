@@ -11,9 +11,9 @@ and two replies that are right as often as the teachers are. So a reply that agr
 agrees with a sure student wins, and of three different names both replies stay, to be weighed like all evidence. A name
 that no teacher gave to the image is never put in.
 
-*The same MLLM asked twice repeats itself.* On drawn birds (a pool of 2,992, for development) the embedded MLLM's second
-question brings the first name back for 76 % of the pictures, and for 62 % of the wrong ones; where the two differ the
-first is right for 46 %, the second for 22 %. Hence ``CAUTION``, and hence no second opinions by default: calls for new
+*The same MLLM asked twice repeats itself.* On drawn species (a pool of 2,992, for development) the embedded MLLM's
+second question brings the first name back for 76 % of the pictures, and for 62 % of the wrong ones; where the two
+differ the first is right for 46 %, the second for 22 %. Hence ``CAUTION``, and hence no second opinions by default: calls for new
 pictures were worth more. A second teacher with mistakes of its own is another matter.
 
 Letters: M asked images, C names, O opinions.
