@@ -13,8 +13,8 @@ that no teacher gave to the image is never put in.
 
 *The same MLLM asked twice repeats itself.* On drawn species (a pool of 2,992, for development) the embedded MLLM's
 second question brings the first name back for 76 % of the pictures, and for 62 % of the wrong ones; where the two
-differ the first is right for 46 %, the second for 22 %. Hence ``CAUTION``, and hence no second opinions by default: calls for new
-pictures were worth more. A second teacher with mistakes of its own is another matter.
+differ the first is right for 46 %, the second for 22 %. Hence ``CAUTION``, and hence no second opinions by default:
+calls for new pictures were worth more. A second teacher with mistakes of its own is another matter.
 
 Letters: M asked images, C names, O opinions.
 """
