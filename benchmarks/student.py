@@ -1,13 +1,14 @@
 """The student between the teacher's replies and the finished classifier, by size of the pool.
 
-Protocol: features of 512 dimensions drawn like CLIP's (see "Memory"), about 20 images a class, at most 1,000 classes.
+Protocol: Features of 512 dimensions drawn like CLIP's (see "Memory"), about 20 images a class, at most 1,000 classes.
 The teacher is drawn, too: 70 % of its replies are right, 18 % another class of the same kind, 8 % the kind alone, 2 % a
 spelling of the right name, 2 % nothing; it gives a confidence and up to two further names. The text tower is a stub
 with random features, so that its time, like the image tower's and the teacher's, is left out: features count as stored,
 replies as given. "Default": the settings of `fgvr fit student`. "Every part": evidence, all heads but the prompt, and a
 fifth of the labels kept back for second opinions, for which the student learns twice. Each row is a process of its own;
 memory is the growth of its peak, features included. A stage's seconds are without those of stages inside it, and over
-all folds and rounds of it; medians over the runs given. Exponents: slope of log seconds against log images over the
+all folds and rounds of it; medians of three runs up to 3,000
+images, one run above. Exponents: slope of log seconds against log images over the
 rows with a tenth labelled.
 """
 
