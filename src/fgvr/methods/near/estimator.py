@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fgvr.data import Source, as_items, draw_support
 from fgvr.encoders import FeatureStore, FeatureTable, crop_views
 from fgvr.encoders.base import DualEncoder
-from fgvr.errors import EncoderError, InputError
+from fgvr.errors import InputError
 from fgvr.methods.near.classifier import Classifier
+from fgvr.methods.near.local import check_encoder, predictions
 from fgvr.methods.near.pipeline import FitSettings, fit_classifier
 from fgvr.methods.near.record import Fit as Fit
 from fgvr.methods.near.record import annotated, write_fit
@@ -28,8 +26,6 @@ from fgvr.naming.choose import Choosing, checked
 from fgvr.naming.labelling import Labelled, PromptKind, label_images
 from fgvr.runs import Ledger, RunFolder, settings_digest
 from fgvr.types import ImageItem, Prediction, SetAside
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages are features, label, select, tune, calibrate."""
@@ -177,20 +173,13 @@ class NeaR:
     ) -> tuple[list[Prediction], tuple[SetAside, ...]]:
         """As ``predict``, with the images set aside."""
         classifier = self._fitted()
-        self._check_encoder(classifier)
+        check_encoder(classifier, self.encoder)
         with tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
             root = Path(store) if store is not None else self.store or Path(scratch)
             table = FeatureStore(root).features(
                 items, self.encoder, batch_size=batch_size, progress=self._reporter("features")
             )
-            ids = [item.id for item in table.items]
-            predictions: list[Prediction] = []
-            for at in range(0, len(ids), 4096):
-                rows = slice(at, at + 4096)
-                predictions += classifier.predict(np.asarray(table.features[rows]), ids[rows], top_k=top_k)
-        if table.set_aside:
-            logger.warning("%d images were set aside", len(table.set_aside))
-        return predictions, table.set_aside
+            return predictions(classifier, table, top_k=top_k), table.set_aside
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the classifier (safetensors and JSON); ``fgvr.load`` reads it."""
@@ -275,15 +264,6 @@ class NeaR:
         if self.classifier is None:
             raise InputError("this NeaR has not been fitted", remedy="Call fit, or load a saved classifier.")
         return self.classifier
-
-    def _check_encoder(self, classifier: Classifier) -> None:
-        if self.encoder.fingerprint != classifier.fingerprint:
-            raise EncoderError(
-                "the classifier was fitted with another encoder",
-                remedy="Use the encoder it names, same weights and preprocessing.",
-                fitted=classifier.encoder,
-                given=self.encoder.name,
-            )
 
     def _reporter(self, stage: str) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fgvr.data import Source, as_items
 from fgvr.encoders import FeatureStore, FeatureTable, crop_views
 from fgvr.encoders.base import DualEncoder
-from fgvr.errors import EncoderError, InputError
+from fgvr.errors import InputError
+from fgvr.methods.near.local import check_encoder, predictions
 from fgvr.methods.student.asking import STAGES, Teachers, allowance, checked_size, first_opinions, second_opinions
 from fgvr.methods.student.classifier import METHOD, StudentClassifier
 from fgvr.methods.student.given_names import Given, given_opinions, keep_names, names_in
@@ -29,8 +29,6 @@ from fgvr.types import ImageItem, Prediction, SetAside
 
 if TYPE_CHECKING:
     from fgvr.methods.student.pipeline import Learned
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages are features, label, second, and those of ``pipeline.learn``."""
@@ -196,18 +194,11 @@ class Student:
     ) -> tuple[list[Prediction], tuple[SetAside, ...]]:
         """As ``predict``, with the images set aside. Every image is encoded in all views of the fit."""
         classifier = self._fitted()
-        self._check_encoder(classifier)
+        check_encoder(classifier, self.encoder)
         with tempfile.TemporaryDirectory(prefix="fgvr-") as scratch:
             root = Path(store) if store is not None else self.store or Path(scratch)
             table = self._encoded(items, root, views=classifier.views, batch_size=batch_size)
-        ids = [item.id for item in table.items]
-        predictions: list[Prediction] = []
-        for at in range(0, len(ids), 4096):
-            rows = slice(at, at + 4096)
-            predictions += classifier.predict(table.features[rows], ids[rows], top_k=top_k)
-        if table.set_aside:
-            logger.warning("%d images were set aside", len(table.set_aside))
-        return predictions, table.set_aside
+        return predictions(classifier, table, top_k=top_k), table.set_aside
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the classifier (safetensors and JSON); ``fgvr.load`` reads it."""
@@ -294,15 +285,6 @@ class Student:
         if self.classifier is None:
             raise InputError("this student has not been fitted", remedy="Call fit, or load a saved classifier.")
         return self.classifier
-
-    def _check_encoder(self, classifier: StudentClassifier) -> None:
-        if self.encoder.fingerprint != classifier.fingerprint:
-            raise EncoderError(
-                "the classifier was fitted with another encoder",
-                remedy="Use the encoder it names, same weights and preprocessing.",
-                fitted=classifier.encoder,
-                given=self.encoder.name,
-            )
 
     def _reporter(self, stage: str) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
