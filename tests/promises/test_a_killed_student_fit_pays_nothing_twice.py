@@ -89,8 +89,8 @@ def test_no_finished_question_is_asked_again(killed: Killed) -> None:
     assert 0 < stages["second"] <= LABELS // 4
     assert asked(reference) == len(needed)
     for folder, landed in killed.of(OPEN):
-        # A stage is known by its reports, and its first questions are out before the first of them: a kill that seems to
-        # have landed in the stage before ("features", "learn") may have cost calls in flight, too.
+        # A stage is known by its reports, and its first questions are out before the first of them: a kill that seems
+        # to have landed in the stage before ("features", "learn") may have cost calls in flight, too.
         in_flight = sum(stage != "save" for stage in landed) * CONCURRENCY
         assert len(needed) <= asked(folder) <= len(needed) + in_flight, landed
 
