@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fgvr.cli.verbs import VERBS
+
 SOURCE = Path(__file__).parents[1] / "src" / "fgvr"
 FILES = sorted(SOURCE.rglob("*.py"))
 BUILT_ON = {"student": "near"}
@@ -78,7 +80,7 @@ def test_nothing_from_a_file_is_executed(file: Path):
         "fgvr.images",
         "fgvr.data",
         "fgvr.runs",
-        "fgvr.cli.main",
+        *(f"fgvr.cli.{verb.replace('-', '_')}" for verb in VERBS),
         "fgvr.methods.near",
         "fgvr.methods.student",
         "fgvr.methods.baselines",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from fgvr import __version__
+from fgvr.cli.verbs import VERBS, load
 
 from .world import fgvr
 
@@ -18,16 +21,44 @@ HEAVY = {"torch", "transformers", "numpy", "scipy", "PIL", "pyarrow", "openai", 
 
 
 def test_help_is_quick():
-    """Against the interpreter with the command-line package alone: other work on the machine slows both."""
+    """Against the interpreter with the command-line package alone, pair by pair: other work slows both of a pair."""
     commands = {"bare": ["-c", "import typer"], "help": ["-m", "fgvr", "--help"]}
     taken: dict[str, list[float]] = {"bare": [], "help": []}
-    for _ in range(6):  # the first compiles
+    for _ in range(7):  # the first compiles
         for name, arguments in commands.items():
             began = time.perf_counter()
             done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
             taken[name].append(time.perf_counter() - began)
     assert "fit" in done.stdout
-    assert min(taken["help"]) < 5 * min(taken["bare"]), taken
+    assert median(h / b for h, b in zip(taken["help"], taken["bare"], strict=True)) < 5, taken
+
+
+def test_help_loads_no_verb():
+    script = """
+import sys
+from fgvr.cli.main import main
+sys.argv = ["fgvr", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(sorted(name for name in sys.modules if name.startswith("fgvr.")), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr))
+    assert "fgvr.cli.verbs" in loaded
+    assert not {name for name in loaded if name.removeprefix("fgvr.cli.").replace("_", "-") in VERBS}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_a_whole_line_for_every_verb(verb: str):
+    line = next(line for line in fgvr("--help").stdout.splitlines() if line.split()[:1] == [verb])
+    assert line.endswith(f" {VERBS[verb]}")
+    assert load(verb).name == verb
+
+
+def test_a_misspelt_verb_is_told_the_right_one():
+    assert "Did you mean 'predict'?" in fgvr("predct").output
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "near", "--help"], ["--version"]])

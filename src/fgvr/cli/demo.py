@@ -17,7 +17,7 @@ import typer
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, out, out_json, printable
 from fgvr.cli.fieldguide import manifest_of
-from fgvr.cli.fit import fit_settings, run_fit
+from fgvr.cli.fit_near import fit_settings, run_fit
 from fgvr.cli.inputs import content_hashes, load_dual_encoder, load_model, load_sentences
 from fgvr.cli.scoring import align, curves, leaked, refuse_leaks, score
 from fgvr.cli.tables import count, money, table

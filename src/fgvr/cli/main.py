@@ -15,32 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from fgvr import __version__
-from fgvr.cli import (
-    analyse,
-    compare,
-    data,
-    demo,
-    describe,
-    doctor,
-    evaluate,
-    examine,
-    fewshot,
-    fieldguide,
-    fit,
-    fit_fine_r1,
-    fit_finedefics,
-    fit_ranker,
-    fit_rar,
-    fit_student,
-    label,
-    memory,
-    multiple_choice,
-    predict,
-    regions,
-    report,
-    reproduce,
-)
 from fgvr.cli.console import exit_code, note, set_up_logging, show_error
+from fgvr.cli.verbs import VERBS, LateCommands
 from fgvr.errors import FgvrError
 
 
@@ -72,38 +48,28 @@ class Verbs(TyperGroup):
             raise typer.Exit(1) from error
 
 
+class AllVerbs(Verbs):
+    """The verbs of ``fgvr.cli.verbs``, loaded when they are called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LateCommands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The table of the help, without loading a verb."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
 app = typer.Typer(
     name="fgvr",
-    cls=Verbs,
+    cls=AllVerbs,
     help="Fine-grained visual recognition with multimodal LLMs: from a folder of photographs to a named classifier.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-fit.app.command("student")(fit_student.student)
-fit.app.command("rar")(fit_rar.rar)
-fit.app.command("finedefics")(fit_finedefics.finedefics)
-fit.app.command("fine-r1")(fit_fine_r1.fine_r1)
-fit.app.command("ranker")(fit_ranker.ranker)
-app.add_typer(fit.app, name="fit")
-app.add_typer(data.app, name="data")
-app.add_typer(memory.app, name="memory")
-app.add_typer(regions.app, name="regions")
-app.add_typer(fieldguide.app, name="fieldguide")
-app.command("analyse")(analyse.analyse)
-app.command("compare")(compare.compare)
-app.command("label")(label.label)
-app.command("describe")(describe.describe)
-app.command("fewshot")(fewshot.fewshot)
-app.command("multiple-choice")(multiple_choice.multiple_choice)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("examine")(examine.examine)
-app.command("reproduce")(reproduce.reproduce)
-app.command("report")(report.report)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
