@@ -27,6 +27,12 @@ def completion(text: str | None, *, tokens: tuple[int, int] | None = (10, 2), **
     return body
 
 
+def completions(*choices: dict[str, Any], tokens: tuple[int, int] | None = (10, 2)) -> dict[str, Any]:
+    """A body of several choices, each the only choice of a ``completion``."""
+    rows = [{**choice["choices"][0], "index": index} for index, choice in enumerate(choices)]
+    return {**completion("", tokens=tokens), "choices": rows}
+
+
 @dataclass
 class Answer:
     """How to answer one request."""

@@ -11,6 +11,7 @@ from fgvr.mllm.base import Mllm as Mllm
 from fgvr.mllm.base import Parameters as Parameters
 from fgvr.mllm.base import Reply as Reply
 from fgvr.mllm.base import Request as Request
+from fgvr.mllm.base import Sample as Sample
 from fgvr.mllm.budget import Budget as Budget
 from fgvr.mllm.cache import ResponseCache as ResponseCache
 from fgvr.mllm.estimate import Estimate as Estimate

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from fgvr.errors import InputError
 from fgvr.types import Usage
 
 BY_ITEM = "by item"
@@ -19,11 +20,36 @@ DEFAULT_MAX_SIDE = 1024
 
 @dataclass(frozen=True)
 class Parameters:
-    """Decoding parameters; part of the cache key."""
+    """Decoding parameters; part of the cache key. Raises ``InputError`` for several samples at temperature zero."""
 
     max_tokens: int = 64
     temperature: float = 0.0
     seed: int | None = None
+    samples: int = 1
+    """Replies drawn to the one question in the one call (``n`` of a chat completion). More than one needs a temperature
+    above zero; the question and its pictures are paid for once, the replies each. Nothing is drawn where options are
+    scored."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and not self.temperature > 0):
+            raise InputError(
+                "one sample at least, and several only at a temperature above zero",
+                remedy="Set a temperature (1 draws from the model itself), or ask for one sample.",
+                samples=self.samples,
+                temperature=self.temperature,
+            )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of several replies to the same question."""
+
+    text: str
+    logprob: float | None = None
+    """Natural log-probability of the whole text under the model, where the provider can tell. A local model's is that
+    at temperature 1, the end of the text included; a service's is the sum of what it lists, usually without the end."""
+    finish: str = "stop"
+    """As ``Reply.finish``."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +88,9 @@ class Reply:
     """``stop``, ``length`` (cut off at ``max_tokens``), ``content_filter`` or ``refusal``."""
     usage_estimated: bool = False
     """True when the provider did not count tokens and ``usage`` is a rule of thumb."""
+    samples: tuple[Sample, ...] = ()
+    """All replies that were drawn, ``text`` (the likeliest one) among them, where more than one was asked for and the
+    provider can draw several; else empty, and then ``text`` is the greedy reply."""
 
 
 class Mllm(Protocol):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvr.errors import RunError
-from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Reply, Request
+from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Reply, Request, Sample
 from fgvr.types import Usage
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def request_key(request: Request, mllm: Mllm) -> str:
         "preprocessing": mllm.preprocessing,
         "system": request.system,
         "prompt": request.prompt,
-        "parameters": asdict(request.parameters),
+        "parameters": _decoding(request.parameters),
         "options": request.options,
         "images": request.image_hashes,
         "item": request.item_id if by_item or not is_repeatable(request.parameters) else None,
@@ -56,16 +56,26 @@ def request_key(request: Request, mllm: Mllm) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def _decoding(parameters: Parameters) -> dict[str, Any]:
+    """Parameters as the key holds them: the number of samples only where there are several, as older keys have none."""
+    fields = asdict(parameters)
+    if parameters.samples == 1:
+        del fields["samples"]
+    return fields
+
+
 def is_repeatable(parameters: Parameters) -> bool:
     """False for sampling without a seed: such an answer stands for itself only."""
     return parameters.temperature == 0 or parameters.seed is not None
 
 
 def reply_to_json(reply: Reply) -> dict[str, Any]:
-    """A reply as JSON-ready values, without the item id."""
+    """A reply as JSON-ready values, without the item id; ``samples`` only where there are some."""
     # By hand: ``asdict`` copies deeply, which shows at hundreds of replies a second.
     fields = {**vars(reply), "usage": dict(vars(reply.usage)), "option_logprobs": list(reply.option_logprobs)}
-    del fields["item_id"], fields["cached"]
+    del fields["item_id"], fields["cached"], fields["samples"]
+    if reply.samples:
+        fields["samples"] = [dict(vars(sample)) for sample in reply.samples]
     return fields
 
 
@@ -82,7 +92,14 @@ def reply_from_json(fields: Mapping[str, Any], *, item_id: str, cached: bool = T
         attempts=int(fields["attempts"]),
         finish=str(fields["finish"]),
         usage_estimated=bool(fields["usage_estimated"]),
+        samples=tuple(sample_from_json(sample) for sample in fields.get("samples", ())),
     )
+
+
+def sample_from_json(fields: Mapping[str, Any]) -> Sample:
+    """One sample of a stored reply. Raises KeyError, TypeError or ValueError on anything else."""
+    logprob = fields["logprob"]
+    return Sample(str(fields["text"]), None if logprob is None else float(logprob), str(fields["finish"]))
 
 
 class ResponseCache:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fgvr.mllm.base import DEFAULT_MAX_SIDE, Mllm, Request, Resizing
 from fgvr.mllm.prices import Price, price_of
-from fgvr.mllm.tokens import likely_input_tokens, most_input_tokens
+from fgvr.mllm.tokens import likely_input_tokens, most_tokens, replies_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Estimate:
     cost: float | None
     """Likely US dollars; ``None`` when the price is unknown."""
     cost_at_most: float | None
-    """With every reply at its token limit and one attempt each; what the spending cap reserves."""
+    """With every reply at its token limit and one attempt each (two calls where several samples are asked for, see
+    ``tokens.most_tokens``); what the spending cap reserves."""
     seconds: float
     """Wall time at the given concurrency."""
 
@@ -36,15 +37,16 @@ def estimate(
 ) -> Estimate:
     """Estimate for ``requests``: give it ``[request for request, _ in plan(...).leaders]`` to leave out what is known.
 
-    ``reply_tokens``: likely length of a reply, default half the limit. Pictures are taken as 4:3 at the provider's
-    largest side.
+    ``reply_tokens``: likely length of a reply (of each sample), default half the limit. Pictures are taken as 4:3 at
+    the provider's largest side.
     """
     side = mllm.max_side if isinstance(mllm, Resizing) else DEFAULT_MAX_SIDE
     name, price = mllm.name, price_of(mllm.name, prices=prices, local=mllm.local)
     tokens_in = sum(likely_input_tokens(each, name, side=(side, side * 3 // 4)) for each in requests)
-    most_in = sum(most_input_tokens(each, name, max_side=side) for each in requests)
-    most_out = sum(each.parameters.max_tokens for each in requests)
-    tokens_out = most_out // 2 if reply_tokens is None else reply_tokens * len(requests)
+    most = [most_tokens(each, name, max_side=side) for each in requests]
+    most_in, most_out = sum(tokens for tokens, _ in most), sum(tokens for _, tokens in most)
+    limits = sum(each.parameters.max_tokens * replies_of(each) for each in requests)
+    tokens_out = limits // 2 if reply_tokens is None else reply_tokens * sum(map(replies_of, requests))
     calls_at_once = 1 if mllm.local else max(1, concurrency)
     return Estimate(
         calls=len(requests),

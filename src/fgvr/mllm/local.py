@@ -3,13 +3,16 @@
 Only safetensors weights, no code from the model folder, one model call at a time. Generation is greedy unless a
 temperature is asked for; options are scored exactly, see ``local_scoring.option_logprobs``. Where the options are the
 letters of a prompt that lists names, the next token alone decides.
+
+A single sampled reply is drawn by ``generate`` from the 50 likeliest tokens of each step, under the penalties of the
+model's own settings. Several (``Parameters.samples``) are drawn from the model's whole distribution, see
+``local_sampling``.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgvr.errors import InputError, MllmError
-from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
+from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request, Sample
 from fgvr.mllm.image_only_processor import load_processor
+from fgvr.mllm.local_inputs import alike, pictures_of
 from fgvr.mllm.local_loading import load_model, plain_generation
 from fgvr.mllm.options import are_letters
+from fgvr.mllm.samples import mean_probability
 from fgvr.mllm.weights import model_files
 from fgvr.types import Usage
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +95,7 @@ class LocalMllm:
         """Answers in order. Raises ``ImageError`` for a picture that cannot be read, ``MllmError`` otherwise."""
         replies: list[Reply | None] = [None] * len(requests)
         with self._lock:
-            for rows in _alike(requests):
+            for rows in alike(requests):
                 group = [requests[row] for row in rows]
                 answered = self._halving(self._score if group[0].options else self._generate, group)
                 for row, reply in zip(rows, answered, strict=True):
@@ -130,7 +134,7 @@ class LocalMllm:
     def _inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
         prompts = [self.prompt_text(request) for request in requests]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            pictures = list(pool.map(lambda request: _pictures(request, self.max_side), requests))
+            pictures = list(pool.map(lambda request: pictures_of(request, self.max_side), requests))
         batch = self.processor(
             text=prompts,
             images=pictures if any(pictures) else None,
@@ -157,10 +161,13 @@ class LocalMllm:
     def _generate(self, requests: list[Request]) -> list[Reply]:
         import torch
 
+        from fgvr.mllm.local_sampling import sampled
         from fgvr.mllm.local_scoring import TokenLogprobs
 
         started = time.perf_counter()
         parameters = requests[0].parameters
+        if parameters.samples > 1:
+            return [sampled(self, request) for request in requests]
         if parameters.temperature > 0 and len(requests) > 1:
             # A seed is per answer: which others share its batch must not matter.
             return [reply for request in requests for reply in self._generate([request])]
@@ -184,17 +191,23 @@ class LocalMllm:
             for request, tokens, scores, count in zip(requests, written, logprobs, counts, strict=True)
         ]
 
+    def _sample(self, tokens: list[int], scores: list[float]) -> Sample:
+        """``tokens`` up to and including the one that ends them, as text."""
+        ended = tokens[-1] in self._ends
+        text = self.processor.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
+        return Sample(text.strip(), sum(scores), "stop" if ended else "length")
+
     def _reply(self, request: Request, tokens: list[int], scores: list[float], prompt: int, seconds: float) -> Reply:
         end = next((at for at, token in enumerate(tokens) if token in self._ends), None)
         length = len(tokens) if end is None else end + 1
-        text = self.processor.tokenizer.decode(tokens[: len(tokens) if end is None else end], skip_special_tokens=True)
+        written = self._sample(tokens[:length], scores[:length])
         return Reply(
             item_id=request.item_id,
-            text=text.strip(),
+            text=written.text,
             model=self.name,
             usage=Usage(1, prompt, length, seconds),
-            confidence=min(1.0, math.exp(sum(scores[:length]) / length)),
-            finish="length" if end is None else "stop",
+            confidence=mean_probability(scores[:length]),
+            finish=written.finish,
         )
 
     def _score(self, requests: list[Request]) -> list[Reply]:
@@ -266,28 +279,3 @@ class LocalMllm:
         """Token ids that end an answer."""
         ends = self._generation.eos_token_id
         return [int(token) for token in ends] if isinstance(ends, list | tuple) else [int(ends)]
-
-
-def _alike(requests: Sequence[Request]) -> list[list[int]]:
-    """Rows that can share a batch: same parameters, kind of question and number of pictures."""
-    groups: dict[object, list[int]] = {}
-    for row, request in enumerate(requests):
-        kind = (bool(request.options), are_letters(request.options))
-        groups.setdefault((request.parameters, kind, len(request.images)), []).append(row)
-    return list(groups.values())
-
-
-def _pictures(request: Request, max_side: int) -> list[Image.Image]:
-    from fgvr import images
-
-    return [_shrunk(images.decode(path, side=max_side).image, max_side) for path in request.images]
-
-
-def _shrunk(picture: Image.Image, max_side: int) -> Image.Image:
-    from PIL import Image
-
-    scale = max_side / max(picture.size)
-    if scale >= 1:
-        return picture
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -4,6 +4,9 @@ The body is read piece by piece against a deadline of its own and a size limit (
 server that drips one byte a second), and parsed here, so that a reply is believed only if it is complete JSON of the
 right type with a choice in it. Nothing is retried here: the scheduler does that.
 
+Several samples are asked for with ``n``. A service that passes over it and draws one reply is asked once more,
+greedily, and what both calls cost is the reply's usage.
+
 The key comes from ``OPENAI_API_KEY`` only. It is handed to the client and kept nowhere else; error texts and replies
 are scrubbed of it, in case a server echoes what it was sent.
 """
@@ -13,10 +16,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import logging
-import math
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,28 +24,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from fgvr.errors import MllmError, RetryableError
+from fgvr.errors import FgvrError, MllmError, RetryableError
 from fgvr.mllm import http_errors
-from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request
+from fgvr.mllm.base import DEFAULT_MAX_SIDE, Reply, Request, Sample
 from fgvr.mllm.openai_clients import DEFAULT_BASE_URL, Clients
-from fgvr.mllm.openai_replies import chosen_option, first_choice, token_counts
+from fgvr.mllm.openai_dialect import Dialect
+from fgvr.mllm.openai_replies import Choice, chosen_option, number_of_choices, readable_choices, token_counts
 from fgvr.mllm.options import LETTERS, letter_logprobs, lettered_prompt
+from fgvr.mllm.samples import likeliest, mean_probability
 from fgvr.mllm.tokens import likely_input_tokens, text_tokens
 from fgvr.types import Usage
 
-logger = logging.getLogger(__name__)
-
 _MAX_BODY = 16 * 2**20
-_LETTER_TOKENS = 8
-"""Room for "Answer: B" where an API gives no log-probabilities."""
-
-
-@dataclass
-class _Dialect:
-    """What this endpoint turned out to accept; learnt from its first refusals."""
-
-    logprobs: bool = True
-    limit_field: str = "max_tokens"
 
 
 @dataclass(frozen=True)
@@ -89,8 +79,7 @@ class OpenAIMllm:
         self.max_side = max_side
         self.timeout = timeout
         self._quality = quality
-        self._dialect = _Dialect(logprobs=logprobs)
-        self._lock = threading.Lock()
+        self._dialect = Dialect(model, logprobs=logprobs)
         self._clients = Clients(address, timeout=timeout)
 
     def __repr__(self) -> str:
@@ -105,17 +94,33 @@ class OpenAIMllm:
             raise MllmError(
                 f"at most {len(LETTERS)} options can be lettered", remedy="Ask in parts.", item=request.item_id
             )
-        started = time.perf_counter()
         messages = self._messages(request)
+        data, asked, seconds = self._exchange(request, messages)
+        if asked == 1 or number_of_choices(data) != 1:
+            return self._reply(request, data, seconds, asked=asked)
+        self._dialect.one_reply_only()
+        texts = [choice.text or choice.refusal for choice in readable_choices(data)]
+        wasted, estimated = self._usage(request, data, texts, seconds)
+        try:
+            data, asked, seconds = self._exchange(request, messages)
+            reply = self._reply(request, data, seconds, asked=asked)
+        except FgvrError as error:
+            error.context["maybe_billed"] = True  # the first call was, whatever became of this one
+            raise
+        both = reply.usage_estimated or estimated
+        return dataclasses.replace(reply, usage=wasted + reply.usage, usage_estimated=both)
+
+    def _exchange(self, request: Request, messages: list[dict[str, Any]]) -> tuple[dict[str, Any], int, float]:
+        """The body of a reply, how many choices it should hold, and the seconds it took, refusals learnt from."""
+        started = time.perf_counter()
         while True:
-            fields = self._fields(request)
+            fields = self._dialect.fields(request)
             try:
                 data = self._call(fields, messages)
-                break
+                return data, int(fields.get("n", 1)), time.perf_counter() - started
             except http_errors.Refused as refusal:
-                if not self._learn(refusal.text, fields):
+                if not self._dialect.learn(refusal.text, fields):
                     refusal.raise_for_user(model=self.name, item=request.item_id)
-        return self._reply(request, data, time.perf_counter() - started)
 
     def prepare(self, request: Request) -> Request:
         """``request`` with its pictures read and encoded, so that no call in flight waits for it."""
@@ -137,31 +142,6 @@ class OpenAIMllm:
         picture = images.decode(path, limits=images.Limits(), side=self.max_side).image
         jpeg = images.encode_jpeg(picture, max_side=self.max_side, quality=self._quality)
         return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-    def _fields(self, request: Request) -> dict[str, Any]:
-        parameters = request.parameters
-        limit = min(_LETTER_TOKENS, parameters.max_tokens) if request.options else parameters.max_tokens
-        fields: dict[str, Any] = {"temperature": parameters.temperature, self._dialect.limit_field: limit}
-        if parameters.seed is not None:
-            fields["seed"] = parameters.seed
-        if self._dialect.logprobs:
-            fields["logprobs"] = True
-            if request.options:
-                fields["top_logprobs"] = 20
-        return fields
-
-    def _learn(self, refusal: str, fields: Mapping[str, Any]) -> bool:
-        """True when a 400 named a field that can be written another way; remembered for the calls to come."""
-        text = refusal.lower()
-        with self._lock:
-            if "max_completion_tokens" in text and "max_tokens" in fields:
-                self._dialect.limit_field = "max_completion_tokens"
-                return True
-            if "logprobs" in text and "logprobs" in fields:
-                logger.warning("%s gives no log-probabilities; going on without", self.name)
-                self._dialect.logprobs = False
-                return True
-        return False
 
     def _call(self, fields: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The parsed body of one HTTP exchange."""
@@ -220,17 +200,18 @@ class OpenAIMllm:
             self._later("the reply holds an error", reason=self._scrub(str(data["error"]))[:300], maybe_billed=True)
         return data
 
-    def _reply(self, request: Request, data: dict[str, Any], seconds: float) -> Reply:
-        choice = first_choice(data)
-        if choice is None:
+    def _reply(self, request: Request, data: dict[str, Any], seconds: float, *, asked: int) -> Reply:
+        choices = readable_choices(data)[:asked]
+        if not choices:
             self._later("the reply holds no choice", maybe_billed=True)
-        text, finish = self._scrub(choice.text), choice.finish
-        if choice.refusal and not text:
-            text, finish = self._scrub(choice.refusal), "refusal"
+        if len(choices) < asked:
+            self._dialect.fewer_replies(len(choices), asked)
+        samples = [self._sample(choice) for choice in choices]
+        best = likeliest(samples)
+        choice, text, finish = choices[best], samples[best].text, samples[best].finish
         self._require_words(request, text, finish)
-        usage, estimated = self._usage(request, data, text, seconds)
-        confidence = math.exp(sum(choice.logprobs) / len(choice.logprobs)) if choice.logprobs else None
-        scores: tuple[float, ...] = ()
+        usage, estimated = self._usage(request, data, [sample.text for sample in samples], seconds)
+        confidence, scores = mean_probability(choice.logprobs), tuple[float, ...]()
         if request.options:
             scores = letter_logprobs(choice.top, len(request.options))
             text, confidence = chosen_option(request.options, scores, text), None
@@ -243,7 +224,13 @@ class OpenAIMllm:
             confidence=confidence,
             finish=finish,
             usage_estimated=estimated,
+            samples=tuple(samples) if asked > 1 else (),
         )
+
+    def _sample(self, choice: Choice) -> Sample:
+        if choice.refusal and not choice.text:
+            return Sample(self._scrub(choice.refusal), None, "refusal")
+        return Sample(self._scrub(choice.text), choice.logprob, choice.finish)
 
     def _require_words(self, request: Request, text: str, finish: str) -> None:
         if text.strip() or finish == "content_filter":
@@ -258,13 +245,15 @@ class OpenAIMllm:
             )
         self._later("the reply is empty", maybe_billed=True)
 
-    def _usage(self, request: Request, data: dict[str, Any], text: str, seconds: float) -> tuple[Usage, bool]:
+    def _usage(
+        self, request: Request, data: dict[str, Any], texts: Sequence[str], seconds: float
+    ) -> tuple[Usage, bool]:
         """Reported tokens, or a rule of thumb (and True) where the service reports none."""
         counts = token_counts(data)
         if counts is not None:
             return Usage(1, *counts, seconds, None), False
-        side = (self.max_side, self.max_side * 3 // 4)
-        return Usage(1, likely_input_tokens(request, self.name, side=side), text_tokens(text), seconds, None), True
+        side, written = (self.max_side, self.max_side * 3 // 4), sum(map(text_tokens, texts))
+        return Usage(1, likely_input_tokens(request, self.name, side=side), written, seconds, None), True
 
     def _later(self, message: str, *, maybe_billed: bool = False, **context: object) -> NoReturn:
         error = RetryableError(message, model=self.name)

@@ -12,27 +12,42 @@ from fgvr.mllm.options import letter_of
 
 @dataclass(frozen=True)
 class Choice:
-    """The first choice of a reply."""
+    """One choice of a reply."""
 
     text: str
     finish: str
     refusal: str
     logprobs: tuple[float, ...]
     """Of the tokens written; empty where the API gives none."""
+    logprob: float | None
+    """Of the whole text; ``None`` where the API gives none, or not every token's."""
     top: tuple[tuple[str, float], ...]
     """The likeliest first tokens and their log-probabilities."""
 
 
-def first_choice(data: Mapping[str, Any]) -> Choice | None:
-    """The first choice of a body, ``None`` where there is none to speak of."""
+def number_of_choices(data: Mapping[str, Any]) -> int:
+    """Choices of a body, readable or not."""
+    choices = data.get("choices")
+    return len(choices) if isinstance(choices, list) else 0
+
+
+def readable_choices(data: Mapping[str, Any]) -> list[Choice]:
+    """The choices of a body that can be read, in its order."""
+    choices = data.get("choices")
+    found = [_choice(choice) for choice in choices] if isinstance(choices, list) else []
+    return [choice for choice in found if choice is not None]
+
+
+def _choice(choice: Any) -> Choice | None:
     try:
-        choice = data["choices"][0]
         message = choice["message"]
+        logprobs = _token_logprobs(choice)
         return Choice(
             text=_text(message.get("content")),
             finish=str(choice.get("finish_reason") or "stop"),
             refusal=str(message.get("refusal") or ""),
-            logprobs=_token_logprobs(choice),
+            logprobs=logprobs,
+            logprob=sum(logprobs) if logprobs and len(logprobs) == len(_logprob_content(choice)) else None,
             top=_top_logprobs(choice),
         )
     except (KeyError, IndexError, TypeError, AttributeError):

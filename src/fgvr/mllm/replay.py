@@ -3,12 +3,17 @@
 One row an image: ``{"image": ..., "model": ..., "reply": ..., "alternatives": [[name, score], ...]}``; further fields
 are ignored. An item is matched by its exact id first, then by the longest path ending that fits exactly one row. The
 question asked is not looked at: whoever replays must know which prompt the replies answer.
+
+Where several samples are asked for, a row with ``"samples": ["a reply", {"text": ..., "logprob": ..., "finish": ...}]``
+answers with the first so many of them, and with the likeliest in place of ``reply``. Without that field, alternatives
+with scores in (0, 1] are replies of that probability. Other rows answer as ever.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from fgvr.errors import InputError, MllmError
-from fgvr.mllm.base import BY_ITEM, Reply, Request
+from fgvr.mllm.base import BY_ITEM, Reply, Request, Sample
+from fgvr.mllm.samples import likeliest
 from fgvr.mllm.tokens import likely_input_tokens, text_tokens
 from fgvr.types import Usage
 
@@ -30,6 +36,8 @@ class Recorded:
     model: str
     confidence: float | None
     """Score of the first alternative where the recording has scores in [0, 1]."""
+    samples: tuple[Sample, ...] = ()
+    """Several replies to the same question, where they were recorded."""
 
 
 class ReplayMllm:
@@ -56,12 +64,23 @@ class ReplayMllm:
         if request.options:
             raise MllmError("a recording cannot score options", remedy="Use a model.", item=request.item_id)
         row = self._find(request)
+        samples = row.samples[: request.parameters.samples] if request.parameters.samples > 1 else ()
+        chosen = samples[likeliest(samples)] if samples else Sample(row.reply)
         usage = Usage(
             calls=1,
             input_tokens=likely_input_tokens(request, row.model),
-            output_tokens=text_tokens(row.reply),
+            output_tokens=sum(text_tokens(sample.text) for sample in samples or (chosen,)),
         )
-        return Reply(request.item_id, row.reply, row.model, usage, confidence=row.confidence, usage_estimated=True)
+        return Reply(
+            item_id=request.item_id,
+            text=chosen.text,
+            model=row.model,
+            usage=usage,
+            confidence=None if samples else row.confidence,
+            finish=chosen.finish,
+            usage_estimated=True,
+            samples=samples,
+        )
 
     def _find(self, request: Request) -> Recorded:
         named = [request.item_id, *(path.as_posix() for path in request.images[:1])]
@@ -103,7 +122,7 @@ def _row(line: bytes, path: Path, number: int) -> Recorded:
         if not isinstance(row["reply"], str):
             raise TypeError("reply is not a string")
         image = str(row["image"]).replace("\\", "/")
-        return Recorded(image, row["reply"], str(row.get("model", "recorded")), _first_score(row))
+        return Recorded(image, row["reply"], str(row.get("model", "recorded")), _first_score(row), _samples(row))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "a recorded row cannot be read",
@@ -112,6 +131,28 @@ def _row(line: bytes, path: Path, number: int) -> Recorded:
             line=number,
             reason=error,
         ) from error
+
+
+def _samples(row: dict[str, Any]) -> tuple[Sample, ...]:
+    found = row.get("samples")
+    if isinstance(found, list):
+        return tuple(Sample(each) if isinstance(each, str) else _sample(each) for each in found)
+    return _scored(row.get("alternatives"))
+
+
+def _scored(alternatives: Any) -> tuple[Sample, ...]:
+    """Names with scores in (0, 1], as replies of that probability; nothing where there is but one, or none scored."""
+    rows = alternatives if isinstance(alternatives, list) else []
+    pairs = [row for row in rows if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)]
+    known = [(name, score) for name, score in pairs if isinstance(score, int | float) and 0 < score <= 1]
+    return tuple(Sample(name, math.log(score)) for name, score in known) if len(known) > 1 else ()
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    if not isinstance(fields["text"], str):
+        raise TypeError("a sample's text is not a string")
+    logprob = fields.get("logprob")
+    return Sample(fields["text"], None if logprob is None else float(logprob), str(fields.get("finish", "stop")))
 
 
 def _first_score(row: dict[str, Any]) -> float | None:

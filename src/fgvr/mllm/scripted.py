@@ -16,6 +16,9 @@ Script = Callable[[Request], "str | Reply | Exception"]
 class ScriptedMllm:
     """Answers with ``script(request)``: a string or ``Reply`` is returned, an exception raised.
 
+    Draws nothing: where several samples are asked for, a string is a reply without samples; a script that has some
+    returns a ``Reply``.
+
     ``latency`` (seconds per batch) stands in for a service's. Thread-safe if the script is.
     """
 

@@ -16,7 +16,7 @@ from fgvr.mllm.base import DEFAULT_MAX_SIDE, Mllm, Request, Resizing
 from fgvr.mllm.budget import Budget
 from fgvr.mllm.outcomes import AT_STAKE, LedgerLike, Outcome
 from fgvr.mllm.prices import Price
-from fgvr.mllm.tokens import most_input_tokens
+from fgvr.mllm.tokens import most_tokens
 
 _DUST = 1e-9
 """Dollars below which a sum of floats is zero."""
@@ -44,13 +44,8 @@ class Spending:
         if self._price is None:
             return 0.0
         side = self._mllm.max_side if isinstance(self._mllm, Resizing) else DEFAULT_MAX_SIDE
-        return sum(
-            self._price.cost(
-                input_tokens=most_input_tokens(request, self._mllm.name, max_side=side),
-                output_tokens=request.parameters.max_tokens,
-            )
-            for request in requests
-        )
+        most = [most_tokens(request, self._mllm.name, max_side=side) for request in requests]
+        return sum(self._price.cost(input_tokens=tokens_in, output_tokens=tokens_out) for tokens_in, tokens_out in most)
 
     def reserve(self, amount: float, *, cancelled: Callable[[], bool]) -> bool:
         """Set ``amount`` aside for a call about to begin; False when the cap leaves no room for it."""

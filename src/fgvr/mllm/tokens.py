@@ -15,7 +15,9 @@ qwen-vl                             w h / 28^2 (32^2 for qwen3)
 anything else                       w h / 600
 ==================================  =======================================================================
 
-Text: about four characters a token; never more tokens than UTF-8 bytes, which is what the spending cap reserves.
+Text: about four characters a token; never more tokens than UTF-8 bytes, which is what the spending cap reserves. Where
+several samples are asked for, the cap also reserves a second, greedy call: a service that ignores the wish and answers
+once is asked once more (see ``openai_http``).
 """
 
 from __future__ import annotations
@@ -89,6 +91,18 @@ def most_input_tokens(request: Request, model: str, *, max_side: int = 1024) -> 
     # Letters, brackets and line breaks around each option, and twice the usual frame around the messages.
     frame = 2 * _TEXT_OVERHEAD + 8 * len(request.options) + (128 if request.options else 0)
     return text + frame + len(request.images) * image_tokens(model, max_side, max_side)
+
+
+def most_tokens(request: Request, model: str, *, max_side: int = 1024) -> tuple[int, int]:
+    """(input, output) tokens that asking ``request`` once cannot pass, a second call for want of samples included."""
+    tokens_in, replies = most_input_tokens(request, model, max_side=max_side), replies_of(request)
+    calls, written = (1, 1) if replies == 1 else (2, replies + 1)
+    return calls * tokens_in, written * request.parameters.max_tokens
+
+
+def replies_of(request: Request) -> int:
+    """Replies that are written: options are scored once, whatever number of samples is asked for."""
+    return 1 if request.options else request.parameters.samples
 
 
 def _texts(request: Request) -> tuple[str, ...]:

@@ -143,13 +143,13 @@ def end_token(mllm: LocalMllm) -> int:
 
 def _decoded(rows: Sequence[TrainingRow], max_side: int) -> tuple[dict[str, list[Image.Image]], list[SetAside]]:
     """Pictures by row id, and the rows whose pictures cannot be read."""
-    from fgvr.mllm.local import _shrunk
+    from fgvr.mllm.local_inputs import shrunk
 
     good: dict[str, list[Image.Image]] = {}
     bad: list[SetAside] = []
     for row in rows:
         try:
-            good[row.id] = [_shrunk(images.decode(path, side=max_side).image, max_side) for path in row.images]
+            good[row.id] = [shrunk(images.decode(path, side=max_side).image, max_side) for path in row.images]
         except ImageError as error:
             bad.append(SetAside(row.id, str(error.context.get("file", "")), error.reason, error.message))
     return good, bad

@@ -163,11 +163,11 @@ class Sights:
         return {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in batch.items()}
 
     def _decoded(self, picture: Path) -> Image.Image:
-        from fgvr.mllm.local import _shrunk
+        from fgvr.mllm.local_inputs import shrunk
 
         if picture not in self._pictures:
             side = self.mllm.max_side
-            self._pictures[picture] = _shrunk(images.decode(picture, side=side).image, side)
+            self._pictures[picture] = shrunk(images.decode(picture, side=side).image, side)
             held = sum(3 * one.width * one.height for one in self._pictures.values())
             while held > self._memory and len(self._pictures) > 1:
                 oldest = self._pictures.pop(next(iter(self._pictures)))
