@@ -41,6 +41,7 @@ ORDER = (
     "policy_step",
     "growth",
     "student",
+    "student_replies",
     "demo_profile",
 )
 """Sections of the page, top to bottom; a new script adds its name here."""

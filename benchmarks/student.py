@@ -7,9 +7,8 @@ with random features, so that its time, like the image tower's and the teacher's
 replies as given. "Default": the settings of `fgvr fit student`. "Every part": evidence, all heads but the prompt, and a
 fifth of the labels kept back for second opinions, for which the student learns twice. Each row is a process of its own;
 memory is the growth of its peak, features included. A stage's seconds are without those of stages inside it, and over
-all folds and rounds of it; medians of three runs up to 3,000
-images, one run above. Exponents: slope of log seconds against log images over the
-rows with a tenth labelled.
+all folds and rounds of it; medians of three runs up to 3,000 images, one run above. Exponents: slope of log seconds
+against log images over the rows with a tenth labelled.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ from benchmarks.memory import DIM, draw
 from fgvr.types import NamedImage
 
 SIZES = ((1_000, 0.1), (3_000, 0.1), (3_000, 1.0), (10_000, 0.1), (30_000, 0.1), (100_000, 0.1))
+DRAWN, MADE_UP = 10, 6
+"""Names a call gives where it draws several replies, and how many of these are of no class."""
 QUICK = ((400, 0.2),)
 REPEATED = 3_000
 """Images up to which a row is the median of three runs."""
@@ -91,8 +92,27 @@ def pool(images: int) -> tuple[np.ndarray, np.ndarray]:
     return features, classes
 
 
-def replies(classes: np.ndarray, rows: np.ndarray, *, seed: int) -> list[NamedImage]:
-    """What the drawn teacher says of ``rows``."""
+def replies(classes: np.ndarray, rows: np.ndarray, *, seed: int, several: bool = False) -> list[NamedImage]:
+    """What the drawn teacher says of ``rows``, one name or ``several``."""
+    single = one_reply_each(classes, rows, seed=seed)
+    if not several:
+        return single
+    rng = np.random.default_rng([9, seed])
+    count = int(classes.max()) + 1
+    invented = class_names(min(9 * count, len(KINDS) * 1000))[count:]
+    return [with_chances(reply, invented, rng) if reply.name else reply for reply in single]
+
+
+def with_chances(reply: NamedImage, invented: Sequence[str], rng: np.random.Generator) -> NamedImage:
+    """A reply and further names, some of which are those of no class, with their probabilities."""
+    made_up = [invented[at] for at in rng.integers(len(invented), size=MADE_UP)]
+    others = [name for name in dict.fromkeys([*reply.alternatives, *made_up]) if name != reply.name]
+    chances = np.sort(rng.dirichlet(np.full(len(others) + 1, 0.5)))[::-1]
+    return replace(reply, alternatives=tuple(others[: DRAWN - 1]), chances=tuple(chances[:DRAWN].tolist()))
+
+
+def one_reply_each(classes: np.ndarray, rows: np.ndarray, *, seed: int) -> list[NamedImage]:
+    """One name each, mostly right."""
     names = class_names(int(classes.max()) + 1)
     rng = np.random.default_rng([8, seed])
 
@@ -111,13 +131,14 @@ def replies(classes: np.ndarray, rows: np.ndarray, *, seed: int) -> list[NamedIm
     return [one(int(row)) for row in rows]
 
 
-def whole(images: int, share: float, every: bool) -> dict[str, Any]:
+def whole(images: int, share: float, every: bool, several: bool = False) -> dict[str, Any]:
     """Seconds of each stage of one student, from stored features and given replies."""
     from fgvr.methods.student.settings import StudentSettings
 
     features, classes = pool(images)
     clock = clocked()
-    seconds, names = student(features, classes, share, every_part() if every else StudentSettings(), clock)
+    settings = every_part() if every else StudentSettings()
+    seconds, names = student(features, classes, share, settings, clock, several=several)
     return {"seconds": seconds, "names": names}
 
 
@@ -135,7 +156,7 @@ def every_part() -> Any:
 
 
 def student(
-    features: np.ndarray, classes: np.ndarray, share: float, settings: Any, clock: Clock
+    features: np.ndarray, classes: np.ndarray, share: float, settings: Any, clock: Clock, *, several: bool
 ) -> tuple[dict[str, float], int]:
     """What ``Student.fit`` does, without encoders, calls and files: seconds by stage, and how many names there are."""
     choose, pipeline = importlib.import_module("fgvr.naming.choose"), importlib.import_module(f"{HOME}.pipeline")
@@ -144,11 +165,11 @@ def student(
     with clock.stage(REST):
         size, kept = asking.allowance(len(features), labels=None, share=share, second=settings.second_opinion.share)
         rows = choose.choose_support(features, (), size, how="spread", seed=0)
-        first, encoder = replies(classes, rows, seed=0), Texts()
+        first, encoder = replies(classes, rows, seed=0, several=several), Texts()
         learned = pipeline.learn(features, rows, first, encoder, settings)
         if kept:
             again = asking.worth_asking_again(features, learned, settings, most=kept)
-            second = (again, replies(classes, again, seed=1))
+            second = (again, replies(classes, again, seed=1, several=several))
             learned = pipeline.learn(features, rows, first, encoder, settings, second=second)
         record.groups_in(features, learned, settings)
     return dict(clock.seconds), len(learned.names)
@@ -173,10 +194,12 @@ def _prepare() -> None:
     whole(*QUICK[0], every=True)
 
 
-def measured(images: int, share: float, *, every: bool, repeats: int) -> tuple[dict[str, float], int, float]:
+def measured(
+    images: int, share: float, *, every: bool, several: bool, repeats: int
+) -> tuple[dict[str, float], int, float]:
     """Median seconds of each stage, names, MiB."""
     runs: list[Measured] = [
-        in_fresh_process(whole, images, share, every, prepare=_prepare) for _ in range(max(1, repeats))
+        in_fresh_process(whole, images, share, every, several, prepare=_prepare) for _ in range(max(1, repeats))
     ]
     parts = {part for run in runs for part in run.result["seconds"]}
     seconds = {part: statistics.median(run.result["seconds"].get(part, 0.0) for run in runs) for part in parts}
@@ -197,15 +220,18 @@ def exponents(sizes: Sequence[int], each: Sequence[dict[str, float]]) -> list[st
 
 
 COLUMNS = (*STAGES, REST, "all")
+HEADER = ("images", "labels", "names", *COLUMNS, "memory, MiB")
 
 
-def rows_of(sizes: Sequence[tuple[int, float]], *, every: bool, repeats: int) -> list[tuple[object, ...]]:
+def rows_of(
+    sizes: Sequence[tuple[int, float]], *, every: bool, repeats: int, several: bool = False
+) -> list[tuple[object, ...]]:
     """The rows of one setting, its exponents last."""
     rows: list[tuple[object, ...]] = []
     tenth: dict[int, dict[str, float]] = {}
     for images, share in sizes:
         runs = repeats if images <= REPEATED else 1
-        seconds, names, memory = measured(images, share, every=every, repeats=runs)
+        seconds, names, memory = measured(images, share, every=every, several=several, repeats=runs)
         if share < 1:
             tenth[images] = seconds
         times = [f"{seconds[part]:.2f}" if part in seconds else "-" for part in COLUMNS]
@@ -222,12 +248,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=max(SIZES)[0], help="leave out larger pools; writes nothing if any")
     given = parser.parse_args()
     sizes = QUICK if given.quick else tuple(size for size in SIZES if size[0] <= given.most)
-    header = ("images", "labels", "names", *COLUMNS, "memory, MiB")
     parts = [(__doc__ or "").split("Protocol: ")[1]]
     for title, every in (("Default, seconds:", False), ("Every part, seconds:", True)):
         measured_on = [size for size in sizes if not every or size[0] <= EVERY]
         rows = rows_of(measured_on, every=every, repeats=1 if given.quick else 3)
-        parts.append(f"{title}\n\n{table(header, rows)}")
+        parts.append(f"{title}\n\n{table(HEADER, rows)}")
     body = "\n\n".join(parts)
     print(body)
     if sizes == SIZES:

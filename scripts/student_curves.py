@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from student_methods import CURVE
+from student_methods import EIGHT, ONE
 from student_scores import FIGURES, TITLES, Scorer, estimate
 from student_study import SHARES
 
@@ -15,8 +15,11 @@ COLOURS = {
     "NeaR, chosen images and views": "#e3b27a",
     "near-lite, chosen images and views": "#b0873f",
     "nearest image, chosen images and views": "#8fb4d9",
+    ONE: "#8cc5ae",
+    EIGHT: "#4f9c80",
     "student": "#1b6e53",
 }
+"""What is drawn; the likeliest of several replies of the teacher is the teacher's level once more."""
 WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 130, 120, 64, 34
 
 
@@ -29,7 +32,7 @@ def curves(scorer: Scorer, present: list[str]) -> str:
         'font-family="sans-serif" font-size="11">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
-    for place, method in enumerate(CURVE):
+    for place, method in enumerate(COLOURS):
         x, y = 10 + 300 * (place % 3), 10 + 16 * (place // 3)
         parts.append(f'<rect x="{x}" y="{y}" width="14" height="4" fill="{COLOURS[method]}"/>')
         parts.append(f'<text x="{x + 18}" y="{y + 6}">{escape(method)}</text>')
@@ -49,7 +52,7 @@ def panel(scorer: Scorer, world: str, figure: str, left: float, top: float, *, f
             for share in SHARES
             if (sample := scorer.sample(world, method, share)) is not None
         ]
-        for method in CURVE
+        for method in COLOURS
     }
     lines = {method: points for method, points in lines.items() if points}
     values = [value for points in lines.values() for _, value in points]

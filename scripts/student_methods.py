@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from student_worlds import World
+from student_worlds import REPLIES, World
 
 from fgvr.methods.near import FAST, LITE, SetSettings
 from fgvr.methods.near.candidates import make_sets
@@ -18,11 +18,14 @@ from fgvr.methods.student.settings import EvidenceSettings, StudentSettings
 from fgvr.naming import label_space
 from fgvr.naming.choose import LabelsSoFar, choose_support, labels_so_far
 from fgvr.reproduce.recorded.heldout import TUNING, prototypes
+from fgvr.types import NamedImage
 
 NOTHING = ""
 """The answer where there is none; counted as wrong."""
 DEFAULT = StudentSettings()
 EVIDENCE = EvidenceSettings()
+LIKELIEST = f"direct MLLM, the likeliest of {max(REPLIES)} replies"
+ONE, EIGHT = "student, one reply a call", "student, eight replies a call"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Student:
     settings: StudentSettings = DEFAULT
     choose: str = "spread"
     views: bool = True
+    samples: int = max(REPLIES)
+    """Replies drawn in each call, where the teacher can; else one."""
     second: float = 0.0
     """Share of the calls kept back for second opinions."""
 
@@ -69,19 +74,28 @@ ABLATIONS: dict[str, Student] = {
     "gaussian alone": heads_only("gaussian"),
     "residual alone": heads_only("residual"),
     "cache alone": heads_only("cache"),
-    "prompt alone": heads_only("prompt"),
     "all heads but the prompt": student_row(
         heads=replace(DEFAULT.heads, heads=("zero-shot", "prototypes", "em", "gaussian", "residual", "cache"))
     ),
     "best head by held-out names": student_row(heads=replace(DEFAULT.heads, rule="best")),
     "equal shares": student_row(heads=replace(DEFAULT.heads, rule="equal")),
     "a fifth of the calls for second opinions": Student(second=0.2),
+    "prompt alone": heads_only("prompt"),
 }
 
 
-def chosen_rows(world: World, calls: int, how: str, *, seed: int, features: np.ndarray) -> np.ndarray:
-    """Pool rows to ask about, ascending; the whole pool where the calls reach that far."""
+def chosen_rows(
+    world: World,
+    calls: int,
+    how: str,
+    *,
+    seed: int,
+    features: np.ndarray,
+    named: Sequence[NamedImage] | None = None,
+) -> np.ndarray:
+    """Pool rows to ask about, ascending; the whole pool where the calls reach that far. ``named``: what is answered."""
     pool = world.pool
+    answers = pool.named if named is None else named
     count = len(pool.named)
     if calls >= count:
         return np.arange(count)
@@ -93,7 +107,7 @@ def chosen_rows(world: World, calls: int, how: str, *, seed: int, features: np.n
     def label(rows: np.ndarray) -> LabelsSoFar | None:
         asked.extend(rows.tolist())
         assert world.encoder is not None
-        return labels_so_far([pool.named[row] for row in asked], world.encoder)
+        return labels_so_far([answers[row] for row in asked], world.encoder)
 
     rounds = how == "active" and world.encoder is not None
     rows = choose_support(
@@ -127,8 +141,9 @@ def learned(world: World, calls: int, row: Student, *, seed: int) -> tuple[Learn
     features = world.pool.features if row.views else world.pool.plain
     test = world.test.features if row.views else world.test.plain
     kept_back = round(row.second * calls) if world.pool.second is not None else 0
-    rows = chosen_rows(world, calls - kept_back, row.choose, seed=seed, features=features)
-    named = [world.pool.named[at] for at in rows]
+    answers = world.pool.drawn.get(row.samples, world.pool.named)
+    rows = chosen_rows(world, calls - kept_back, row.choose, seed=seed, features=features, named=answers)
+    named = [answers[at] for at in rows]
     found = learn(features, rows, named, world.encoder, row.settings, seed=seed)
     if kept_back:
         again = worth_asking_again(features, found, row.settings, most=kept_back)
@@ -144,11 +159,11 @@ def student(world: World, calls: int, row: Student, *, seed: int) -> list[str]:
     return [found.names[best] for best in found.head.logits(test).argmax(axis=1)]
 
 
-def direct(world: World, calls: int, share: float, *, seed: int) -> list[str]:
+def direct(world: World, calls: int, share: float, *, seed: int, samples: int = 1) -> list[str]:
     """The teacher, asked about that share of the *test* photographs; the others have no name."""
-    count = len(world.test.named)
-    asked = set(np.random.default_rng(seed).permutation(count)[: max(1, round(share * count))].tolist())
-    return [one.name or NOTHING if at in asked else NOTHING for at, one in enumerate(world.test.named)]
+    named = world.test.drawn.get(samples, world.test.named)
+    asked = set(np.random.default_rng(seed).permutation(len(named))[: max(1, round(share * len(named)))].tolist())
+    return [one.name or NOTHING if at in asked else NOTHING for at, one in enumerate(named)]
 
 
 def near(world: World, calls: int, *, choose: str, views: bool, seed: int, lite: bool = False) -> list[str]:
@@ -183,7 +198,7 @@ def told_the_truth(world: World, *, only_right: bool, seed: int) -> list[str]:
     from fgvr.metrics.accuracy import hits
 
     said = [
-        replace(one, name=names[0], alternatives=(), scientific=None)
+        replace(one, name=names[0], alternatives=(), chances=(), scientific=None)
         for one, names in zip(world.pool.named, world.pool.truth)
     ]
     rows = np.arange(len(said))
@@ -219,6 +234,10 @@ CURVE: Mapping[str, Row] = {
     row.name: row
     for row in (
         Row("direct MLLM", lambda world, calls, share, seed: direct(world, calls, share, seed=seed)),
+        Row(
+            LIKELIEST,
+            lambda world, calls, share, seed: direct(world, calls, share, seed=seed, samples=max(REPLIES)),
+        ),
         Row("NeaR", lambda world, calls, share, seed: near(world, calls, choose="random", views=False, seed=seed)),
         Row(
             "NeaR, chosen images and views",
@@ -232,6 +251,8 @@ CURVE: Mapping[str, Row] = {
             "nearest image, chosen images and views",
             lambda world, calls, share, seed: nearest_image(world, calls, choose="spread", views=True, seed=seed),
         ),
+        Row(ONE, lambda world, calls, share, seed: student(world, calls, Student(samples=1), seed=seed)),
+        Row(EIGHT, lambda world, calls, share, seed: student(world, calls, Student(samples=8), seed=seed)),
         Row("student", lambda world, calls, share, seed: student(world, calls, Student(), seed=seed)),
     )
 }

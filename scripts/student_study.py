@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from student_methods import ABLATIONS, CURVE, named_best, student, told_the_truth
+from student_methods import ABLATIONS, CURVE, EIGHT, LIKELIEST, ONE, named_best, student, told_the_truth
 from student_worlds import DEV_POOL_SEED, DEV_TEST_SEED, World, drawn_world, photo_world, recorded_worlds
 
 from fgvr.reproduce.recorded.material import RECORDINGS
@@ -26,7 +26,7 @@ from fgvr.runs import write_json
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 ABLATED = (0.1, 1.0)
-DRAWS, PHOTO_SEEDS = 5, 3
+DRAWS, ABLATED_DRAWS, PHOTO_SEEDS = 5, 3, 3
 PHOTOS = ("pets37", "cub832", "grocery81")
 BOUNDS = (
     "true labels for the whole pool",
@@ -51,6 +51,10 @@ class Cell:
 
 MORE = "drawn, eight crops"
 """The same draws with twice the crops; the curve of student and teacher only."""
+DEVELOPED = "drawn, for development"
+"""The pool and the test pictures that defaults were chosen on; one draw, the curve of student and teacher only."""
+SEVERAL = ("drawn", MORE, DEVELOPED, "pets37", "cub832")
+"""Worlds whose teacher says more than one name in a call: several drawn replies, or alternatives recorded with scores."""
 SLOW = {"NeaR", "NeaR, chosen images and views"}
 """Rows that tune through a text tower: on photographs, whose tower is slow, with one seed."""
 FEW = {"prompt alone": ("drawn",)}
@@ -60,7 +64,7 @@ FEW = {"prompt alone": ("drawn",)}
 def worlds() -> dict[str, int]:
     """Every world with its number of draws."""
     recorded = {f"{dataset}.{recorder}": 3 for dataset, recorder, _ in RECORDINGS}
-    return {"drawn": DRAWS, MORE: DRAWS, **dict.fromkeys(PHOTOS, PHOTO_SEEDS), **recorded}
+    return {"drawn": DRAWS, MORE: DRAWS, DEVELOPED: 1, **dict.fromkeys(PHOTOS, PHOTO_SEEDS), **recorded}
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +72,7 @@ def load(name: str, draw: int, shared: Path, work: Path) -> World:
     """A world by name; thirds are the draws of a recording, seeds those of photographs."""
     if name == "drawn":
         return drawn_world(work, draw)
-    if name == "development":
+    if name == DEVELOPED:
         return drawn_world(work, draw, pool_seed=DEV_POOL_SEED, test_seed=DEV_TEST_SEED)
     if name == MORE:
         return drawn_world(work, draw, crops=8)
@@ -80,8 +84,14 @@ def load(name: str, draw: int, shared: Path, work: Path) -> World:
 
 def draws_of(world: str, method: str) -> int:
     """How many draws of a world a method is run on."""
-    if world == MORE and method not in ("student", "direct MLLM"):
+    if world in (MORE, DEVELOPED) and method not in ("student", ONE, EIGHT, LIKELIEST, "direct MLLM"):
         return 0
+    if (world not in SEVERAL and method == ONE) or (world not in ("drawn", DEVELOPED) and method in (EIGHT, LIKELIEST)):
+        return 0
+    if method == "student, prompt alone":
+        return 1
+    if world == "drawn" and method.removeprefix("student, ") in ABLATIONS:
+        return ABLATED_DRAWS
     return 1 if world in PHOTOS and method in SLOW else worlds().get(world, 1)
 
 
@@ -94,12 +104,12 @@ def cells(only: list[str]) -> Iterator[Cell]:
                 yield from (Cell(name, draw, method, share) for method in CURVE if draw < draws_of(name, method))
     for name, draws in chosen.items():
         for draw in range(draws):
-            if name == MORE:
+            if name in (MORE, DEVELOPED):
                 continue
             yield from (Cell(name, draw, bound, 1.0) for bound in BOUNDS)
             for share in ABLATED:
-                parts = [part for part in ABLATIONS if name in FEW.get(part, (name,))]
-                yield from (Cell(name, draw, f"student, {part}", share) for part in parts)
+                parts = [f"student, {part}" for part in ABLATIONS if name in FEW.get(part, (name,))]
+                yield from (Cell(name, draw, part, share) for part in parts if draw < draws_of(name, part))
 
 
 def compute(cell: Cell, shared: Path, work: Path) -> None:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 from student_curves import curves
-from student_methods import ABLATIONS, CURVE
+from student_methods import ABLATIONS, CURVE, EIGHT, ONE
 from student_scores import FIGURES, TITLES, Estimate, Scorer, estimate
-from student_study import ABLATED, BOUNDS, DRAWS, MORE, PHOTO_SEEDS, SHARES, worlds
+from student_study import ABLATED, ABLATED_DRAWS, BOUNDS, DEVELOPED, DRAWS, MORE, PHOTO_SEEDS, SHARES, worlds
+from student_worlds import POOL_SEED, REPLIES
 
-from fgvr.runs import write_text
+from fgvr.runs import Ledger, write_text
 
 GROUPS = {
     "drawn": "drawn species",
     MORE: "drawn species, eight crops",
+    DEVELOPED: "drawn species (development)",
     "pets37": "pets37 (development)",
     "cub832": "cub832",
     "grocery81": "grocery81",
@@ -37,11 +39,11 @@ def main() -> None:
     options = parser.parse_args()
     scorer = Scorer(options.shared, options.work)
     present = [world for world in worlds() if scorer.sample(world, "student", 1.0) is not None]
-    lines = [*header(), *passing(scorer, present)]
+    lines = [*header(), *passing(scorer, present), *costs(options.work)]
     for world in present:
         lines += curve(scorer, world)
     lines += bounds(scorer, present)
-    ablated = [world for world in present if world != MORE]
+    ablated = [world for world in present if world not in (MORE, DEVELOPED)]
     for share in ABLATED:
         lines += ablations(scorer, ablated, share)
     write_text(options.out, "\n".join(lines) + "\n")
@@ -68,10 +70,12 @@ def header() -> list[str]:
         "",
         f"- *Drawn species*: 136 drawn species, 2,992 pool and 1,360 test pictures, {DRAWS} draws of the pool (t interval over",
         "  draws); encoder and MLLM `fieldguide`, the paper's question.",
-        "  With eight crops instead of four: student and teacher only.",
+        f"  The student draws {max(REPLIES)} replies in each call; a call is a call however many replies it draws, and what",
+        "  they cost in tokens stands below the first table. With eight crops instead of four: student and teacher only.",
         "- *pets37, cub832*: half of each class's photographs is the pool (185 and 461), the rest is test; *grocery81*: its own",
         f"  lists (1,134 and 810). {PHOTO_SEEDS} seeds of choosing and training; bootstrap over test images. Encoder `photo_dual_encoder`",
-        "  (not CLIP). Teachers: recordings of small specialist classifiers, and a noise model for grocery81: *not MLLMs*.",
+        "  (not CLIP). Teachers: recordings of small specialist classifiers, and a noise model for grocery81: *not MLLMs*. The",
+        "  recordings on pets37 and cub832 give up to five names with scores, which the student takes for several replies.",
         "- *Recorded*: real replies of Qwen2.5-VL-72B and Gemini-2.5-Flash, real CLIP ViT-B/16 image vectors, no text tower and",
         "  no views; each third of the three images a class is held out once, the other two thirds are the pool; bootstrap over",
         "  classes. One test image a class and third: cACC is then generous to fragmented names, the teacher's most of all.",
@@ -122,6 +126,27 @@ def _difference(
     return None if first is None or second is None else estimate(first, figure, second)
 
 
+def costs(work: Path) -> list[str]:
+    """Tokens of a call about a drawn picture, with one reply and with several, by the ledgers of the first pool."""
+    lines = [
+        "",
+        "A call of the embedded MLLM, in tokens (its pictures are small; a service counts several hundred a picture, and a",
+        "written token at several times the price of one read):",
+        "",
+        "| replies a call | read | written |",
+        "|---|---|---|",
+    ]
+    for replies, ledger in ((1, "paper"), (max(REPLIES), "drawn")):
+        usage = [
+            line["answer"]["usage"]
+            for line in Ledger(work / f"replies_pool{POOL_SEED}_{ledger}.jsonl").records()
+            if line.get("kind") == "answer"
+        ]
+        read, written = (float(np.mean([one[key] for one in usage])) for key in ("input_tokens", "output_tokens"))
+        lines.append(f"| {replies} | {read:.0f} | {written:.0f} |")
+    return lines
+
+
 def curve(scorer: Scorer, world: str) -> list[str]:
     """One world's curves as tables."""
     lines = ["", f"## {title(world)[0].upper()}{title(world)[1:]}"]
@@ -167,12 +192,13 @@ def ablations(scorer: Scorer, present: list[str], share: float) -> list[str]:
         "",
         f"## Every part's ablation, at {share:.0%} of the calls",
         "",
-        "Points of cACC and of accuracy against the default student (negative: the part helps).",
+        "Points of cACC and of accuracy against the default student (negative: the part helps); on drawn species over",
+        f"{ABLATED_DRAWS} of the draws, the prompt head alone on one.",
     ]
     for figure in ("cacc", "exact"):
         lines += ["", f"| {TITLES[figure]} | " + " | ".join(title(world) for world in present) + " |"]
         lines.append("|---|" + "---|" * len(present))
-        for part in ABLATIONS:
+        for part in (*(one.removeprefix("student, ") for one in (ONE, EIGHT)), *ABLATIONS):
             found = [
                 _difference(scorer, world, f"student, {part}", share, "student", share, figure) for world in present
             ]

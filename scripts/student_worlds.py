@@ -5,8 +5,8 @@ Photographs and recordings are not part of fgvr (``--shared``, see docs/developm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ from fgvr.encoders.base import DualEncoder
 from fgvr.fieldguide.guide import accepted_names, by_key
 from fgvr.methods.student.views import averaged_views
 from fgvr.mllm import load_mllm
+from fgvr.mllm.base import Mllm
 from fgvr.naming.labelling import PromptKind, label_images
+from fgvr.naming.sampled import parse_samples
 from fgvr.reproduce.recorded.heldout import folds
 from fgvr.reproduce.recorded.material import RECORDINGS, load_recording
 from fgvr.runs import Ledger
@@ -27,6 +29,8 @@ from fgvr.types import ImageItem, NamedImage
 POOL_SEED, TEST_SEED = 320_000_000, 322_000_000
 DEV_POOL_SEED, DEV_TEST_SEED = 899_300_000, 899_400_000
 PER_SPECIES, TESTED = 22, 10
+REPLIES = (8, 16)
+"""Drawn in each call."""
 VIEWS = 4
 """Crops whose features are averaged with those of the plain view."""
 SPLIT_SEED = 0
@@ -46,6 +50,8 @@ class Part:
     """Accepted names of each photograph's class, its own name first."""
     second: tuple[NamedImage, ...] | None = None
     """A second opinion of each: another question, or another model."""
+    drawn: Mapping[int, tuple[NamedImage, ...]] = field(default_factory=dict)
+    """By the number of replies drawn in each call: what the teacher then says; nothing where replies are recorded."""
 
     @property
     def classes(self) -> list[str]:
@@ -62,6 +68,7 @@ class Part:
             tuple(self.named[row] for row in rows),
             tuple(self.truth[row] for row in rows),
             second,
+            {number: tuple(named[row] for row in rows) for number, named in self.drawn.items()},
         )
 
 
@@ -96,7 +103,22 @@ def _drawn_part(work: Path, name: str, first: int, per_species: int, crops: int)
         return label_images(table.items, mllm, prompt=prompt, hashes=table.hashes, ledger=ledger).named
 
     truth = tuple(accepted_names(by_key(item.label or "")) for item in table.items)
-    return Part(averaged, table.features[:, 0], table.hashes, said("paper"), truth, said("structured"))
+    sampled = drawn_replies(work, name, table, mllm)
+    return Part(averaged, table.features[:, 0], table.hashes, said("paper"), truth, said("structured"), sampled)
+
+
+def drawn_replies(work: Path, name: str, table: FeatureTable, mllm: Mllm) -> dict[int, tuple[NamedImage, ...]]:
+    """What the teacher says when each call draws several replies; the fewer ones are the first of the many."""
+    ledger = Ledger(work / f"replies_{name}_drawn.jsonl", sync=False)
+    answers = label_images(table.items, mllm, hashes=table.hashes, samples=max(REPLIES), ledger=ledger).answers
+    replies = [answers.replies[item.id] for item in table.items]
+    return {
+        number: tuple(
+            parse_samples(replace(reply, samples=reply.samples[:number]), item.id)
+            for reply, item in zip(replies, table.items, strict=True)
+        )
+        for number in REPLIES
+    }
 
 
 def _encoded(
@@ -120,7 +142,9 @@ def photo_world(name: str, shared: Path, work: Path) -> World:
         table, averaged = _encoded(items, encoder, work)
         named = label_images(table.items, replies, hashes=table.hashes).named
         truth = tuple((item.label or "", *item.accepted) for item in table.items)
-        return Part(averaged, table.features[:, 0], table.hashes, named, truth)
+        several = label_images(table.items, replies, hashes=table.hashes, samples=max(REPLIES)).named
+        drawn = dict.fromkeys(REPLIES, several) if any(one.chances for one in several) else {}
+        return Part(averaged, table.features[:, 0], table.hashes, named, truth, drawn=drawn)
 
     return World(name, part(pool), part(test), encoder, collection.note)
 

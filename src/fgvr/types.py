@@ -68,6 +68,9 @@ class NamedImage:
     """Further names the model offered, best first."""
     confidence: float | None = None
     """In [0, 1] where the reply or the log-probabilities give one."""
+    chances: tuple[float, ...] = ()
+    """Where several replies were drawn: the probability of ``name``, then of each of ``alternatives``; at most 1 in
+    all. Else empty."""
     status: str = "named"
     """``named``, ``refused``, ``empty`` or ``unparsed``."""
     reply: str = ""

@@ -204,7 +204,7 @@ def test_recorded_scores_are_replies_of_that_probability(tmp_path: Path) -> None
     alone = {"image": "x", "reply": "b", "alternatives": [["b", 0.5], ["c", "much"]]}
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, (scored, alone))))
     mllm = load_mllm(f"replay:{tmp_path / 'r.jsonl'}")
-    several, one = mllm.answer([Request(item, "?", parameters=DRAWN) for item in ("a", "x")])
+    several, one = mllm.answer([Request(item, "?", parameters=replace(DRAWN, samples=8)) for item in ("a", "x")])
     assert [(sample.text, round(math.exp(sample.logprob or 0.0), 9)) for sample in several.samples] == [
         ("b", 0.5),
         ("c", 0.25),

@@ -46,6 +46,10 @@ def student(
     share: Annotated[
         float | None, typer.Option("--share", min=0, max=1, help="The same as a share of the images.")
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Replies drawn in each call; default 16 where they cost nothing, else 1."),
+    ] = None,
     choose: Annotated[
         o.Choose,
         typer.Option(help="Drawn; one of each cluster; half so, then the least certain; or those that cover best."),
@@ -134,7 +138,16 @@ def student(
     if dry_run:
         sizes = {"labels": labels, "share": share, "second": second_opinion}
         ahead = calls_ahead(
-            found, teacher, other, sizes=sizes, seed=seed, run=out_folder, cache=replies, prompt=question, **asking
+            found,
+            teacher,
+            other,
+            sizes=sizes,
+            samples=samples,
+            seed=seed,
+            run=out_folder,
+            cache=replies,
+            prompt=question,
+            **asking,
         )
         show_estimate(ahead, json_wanted=json_wanted)
         return
@@ -145,6 +158,7 @@ def student(
             load_dual_encoder(encoder, device=device, dtype=dtype),
             teacher,
             settings=settings,
+            samples=samples,
             labels=labels,
             share=share,
             choose=choose.value,
@@ -208,6 +222,7 @@ def calls_ahead(
     other: Mllm | None,
     *,
     sizes: dict[str, Any],
+    samples: int | None,
     seed: int,
     run: Path,
     cache: Path | None,
@@ -218,9 +233,10 @@ def calls_ahead(
 
     Which images will be asked about again is not known yet: as many stand in for them.
     """
-    from fgvr.methods.student.asking import Teachers, allowance, settled_second
+    from fgvr.methods.student.asking import Teachers, allowance, draws, settled_second
     from fgvr.runs import Ledger
 
+    prompt = {**prompt, "samples": draws(samples, teacher, prompt["prompt"])}
     size, kept = allowance(len(found.items), **sizes)
     looking: dict[str, Any] = {"cache": cache, **asking}
     asked = stand_ins(found, size=size, seed=seed, run=run)
@@ -229,7 +245,7 @@ def calls_ahead(
         return first, known
     rows = settled_second(Ledger(run / "choice.jsonl"), [item.id for item in found.items])
     again = asked.items[:kept] if rows is None else [found.items[row] for row in rows]
-    question = Teachers(teacher, other, **prompt).second_question(None)
+    question = {**prompt, **Teachers(teacher, other, **prompt).second_question(None)}
     second, more = cost_ahead(again, other or teacher, ledger=run / "second.jsonl", prompt=question, **looking)
     return _sum(first, second), known + more
 

@@ -32,6 +32,8 @@ def summary_of(estimator: Student, *, source: str, dtype: str) -> dict[str, Any]
         "collection": len(fit.table.items),
         "choose": estimator.choose,
         "support": len(fit.first.rows),
+        "samples": estimator.samples if any(one.chances for one in fit.first.labelled.named) else 1,
+        "samples_wanted": estimator.samples,
         "asked_again": notes["asked_again"],
         "kept_back": estimator.kept_back,
         "given": notes["given"],
@@ -74,6 +76,7 @@ def words_of(summary: dict[str, Any]) -> str:
             f"{count(summary['support'])} of {count(summary['collection'])} images ({asked}), "
             f"chosen by {summary['choose']} ({statuses})",
         ),
+        ("replies", _replies(summary)),
         ("names", f"{summary['labels']} ({summary['merged']} merged, {summary['removed']} dropped)"),
         ("heads", _heads(summary["heads"])),
         ("self-training", _rounds(summary["self_training"])),
@@ -83,12 +86,12 @@ def words_of(summary: dict[str, Any]) -> str:
     ]
     if summary["asked_again"]:
         who = "the same MLLM in other words" if summary["second"] is None else printable(summary["second"]["name"])
-        rows.insert(2, ("second opinion", f"on {count(summary['asked_again'])} images, of {who}"))
+        rows.insert(3, ("second opinion", f"on {count(summary['asked_again'])} images, of {who}"))
     elif summary.get("kept_back"):
         left = f"none: student and first reply agree; {count(summary['kept_back'])} calls were not needed"
-        rows.insert(2, ("second opinion", left))
+        rows.insert(3, ("second opinion", left))
     if summary.get("given"):
-        rows.insert(2, ("named by you", f"{count(summary['given'])} images (names.csv in the run folder)"))
+        rows.insert(3, ("named by you", f"{count(summary['given'])} images (names.csv in the run folder)"))
     if summary["unknown_groups"]:
         rows.append(("not covered", _groups(summary["unknown_groups"])))
         rows.append(
@@ -101,6 +104,14 @@ def words_of(summary: dict[str, Any]) -> str:
     rows.append(("next", f"fgvr predict {run} NEW_IMAGES"))
     rows.append(("", f"fgvr evaluate {run} LABELLED_IMAGES"))
     return pairs(rows)
+
+
+def _replies(summary: dict[str, Any]) -> str:
+    if summary["samples"] > 1:
+        return f"{summary['samples']} drawn in each call: a distribution over names"
+    if summary["samples_wanted"] > 1:
+        return "one a call: this MLLM cannot draw several"
+    return "one a call" + ("; --samples 8 draws several, each at its price" if summary["usage_in_all"]["cost"] else "")
 
 
 def _heads(shares: dict[str, float]) -> str:

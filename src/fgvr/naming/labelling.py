@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from fgvr.errors import InputError
-from fgvr.labels import parse_reply
 from fgvr.mllm.base import BY_ITEM, Mllm, Parameters, Request
 from fgvr.mllm.outcomes import Answers
 from fgvr.mllm.scheduler import ask_all
@@ -20,6 +19,7 @@ from fgvr.naming.prompts import (
     reasoned_prompt,
     structured_prompt,
 )
+from fgvr.naming.sampled import parse_samples
 from fgvr.types import ImageItem, NamedImage, Usage
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ PROMPTS: tuple[str, ...] = get_args(PromptKind)
 
 MAX_TOKENS: dict[str, int] = {"paper": 64, "structured": 200, "reasoned": 2048, "reasoned-short": 256}
 """Room for a reply. Fine-R1's evaluation gives 2048; a reply cut off in its thinking has no answer at all."""
+SAMPLING_TEMPERATURE = 1.0
+"""The model's own distribution."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def label_images(
     prompt: PromptKind = "paper",
     text: str | None = None,
     hashes: Sequence[str] = (),
+    samples: int = 1,
     **asking: Any,
 ) -> Labelled:
     """Ask about every image once.
@@ -60,6 +63,8 @@ def label_images(
             ``reasoned-short`` (thinking in tags, then the name in tags: for a model tuned to reason).
         text: a prompt of your own instead; ``prompt`` then says only how long a reply may be (``MAX_TOKENS``).
         hashes: SHA-256 of the items' bytes where known.
+        samples: replies drawn in each call; more than one gives a distribution over names (``naming/sampled.py``) where
+            the provider can draw several.
         asking: what ``ask_all`` takes: ledger, cache, concurrency, budget, progress, ...
 
     Items that failed or were not reached come back unanswered, never with an invented name.
@@ -67,12 +72,12 @@ def label_images(
     category, spent = None, Usage()
     if text is None and prompt == "structured" and mllm.preprocessing != BY_ITEM:
         category, spent = _super_category(items, mllm, asking)
-    requests = naming_requests(items, prompt=prompt, text=text, category=category, hashes=hashes)
+    requests = naming_requests(items, prompt=prompt, text=text, category=category, hashes=hashes, samples=samples)
     answers = ask_all(requests, mllm, **asking)
     if answers.failures or answers.not_asked:
         logger.warning("%d of %d images have no reply", len(answers.failures) + len(answers.not_asked), len(items))
     named = tuple(
-        parse_reply(answers.replies[item.id].text, item.id)
+        parse_samples(answers.replies[item.id], item.id)
         if item.id in answers.replies
         else NamedImage(item.id, None, status="unanswered")
         for item in items
@@ -91,19 +96,23 @@ def naming_requests(
     text: str | None = None,
     category: str | None = None,
     hashes: Sequence[str] = (),
+    samples: int = 1,
 ) -> list[Request]:
     """The questions, one per item; what ``--dry-run`` counts."""
     if prompt not in PROMPTS:
         raise InputError(f"unknown prompt {prompt!r}", remedy=f"Use one of {', '.join(PROMPTS)}.")
     question = text or _question(prompt, category)
     known = hashes or [""] * len(items)
+    decoding = Parameters(max_tokens=MAX_TOKENS[prompt])
+    if samples != 1:  # the seed makes a sampled answer one that can be kept
+        decoding = replace(decoding, temperature=SAMPLING_TEMPERATURE, samples=samples, seed=0)
     return [
         Request(
             item_id=item.id,
             prompt=question,
             images=(item.path,),
             image_hashes=(digest,) if digest else (),
-            parameters=Parameters(max_tokens=MAX_TOKENS[prompt]),
+            parameters=decoding,
         )
         for item, digest in zip(items, known, strict=True)
     ]

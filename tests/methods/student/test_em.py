@@ -17,10 +17,23 @@ from fgvr.methods.student.prototypes import prototype_head
 from .test_prototypes import problem, seeds, unit
 
 
+def replied(rows, labels, soft):
+    """(N, C): one reply an image, at its word."""
+    named = labels >= 0
+    cells = (np.ones(int(named.sum())), (rows[named], labels[named]))
+    return csr_matrix(cells, shape=soft.shape)
+
+
+def one_hot(labels):
+    """(N, 2): every image under its one name, -1 for none."""
+    return csr_matrix(np.eye(3, 2, dtype=np.float32)[labels])
+
+
 def plain_em(features, soft, said, text, *, text_count, concentration, accuracy, iterations):
-    """Directions (C, D), written from the model: ``said`` (N,) holds a reply or -1 for every image."""
+    """Directions (C, D), written from the model; ``said`` (N, C) holds how likely each name of a reply is."""
     points, weights, names = features.astype(float), soft.toarray().astype(float), soft.shape[1]
-    images, replies = len(points), [label for label in said if label >= 0]
+    images = len(points)
+    spoken = [sum(said[i, name] for i in range(images)) for name in range(names)]
     for step in range(iterations + 1):
         directions = []
         for name in range(names):
@@ -39,9 +52,9 @@ def plain_em(features, soft, said, text, *, text_count, concentration, accuracy,
         for i in range(images):
             for name in alive:
                 chance = sizes[name] / whole * math.exp(concentration * float(points[i] @ directions[name]))
-                if said[i] >= 0:
-                    often = replies.count(said[i]) / len(replies)
-                    chance *= (1 - accuracy) * often + (accuracy if name == said[i] else 0.0)
+                if said[i, name] > 0:  # over the names that the reply does not hold, which it says wrongly
+                    often = spoken[name] / sum(spoken)
+                    chance *= 1 + accuracy * said[i, name] / ((1 - accuracy) * often)
                 expected[i, name] = chance
             expected[i] /= expected[i].sum()
         weights = expected
@@ -55,24 +68,33 @@ def asked(soft, seed, *, count=9):
     return rows, rng.integers(-1, soft.shape[1], size=count)
 
 
+def drawn(soft, seed):
+    """(N, C): of some images how likely each of several names is, with different numbers of names."""
+    rows, labels = asked(soft, seed)
+    rng = np.random.default_rng(seed + 2)
+    shares = np.zeros(soft.shape)
+    shares[rows] = rng.random((len(rows), soft.shape[1])) * (rng.random((len(rows), soft.shape[1])) < 0.5)
+    shares[rows, labels] += labels >= 0
+    return csr_matrix(shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9))
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     seed=seeds,
+    several=st.booleans(),
     texts=st.booleans(),
     text_count=st.sampled_from([0.0, 1.0, 3.0]),
     concentration=st.sampled_from([5.0, 30.0]),
     accuracy=st.sampled_from([0.5, 0.8, 0.99]),
     iterations=st.integers(0, 3),
 )
-def test_plain_loops(seed, texts, text_count, concentration, accuracy, iterations):
+def test_plain_loops(seed, several, texts, text_count, concentration, accuracy, iterations):
     features, soft, text = problem(seed)
     text = text if texts else None
-    rows, labels = asked(soft, seed)
-    said = np.full(len(features), -1)
-    said[rows] = labels
+    said = drawn(soft, seed) if several else replied(*asked(soft, seed), soft)
     how = {"text_count": text_count, "concentration": concentration, "accuracy": accuracy, "iterations": iterations}
-    expected = plain_em(features, soft, said, text, **how)
-    head = em_head(features, soft, rows=rows, labels=labels, text=text, scale=10.0, **how)
+    expected = plain_em(features, soft, said.toarray(), text, **how)
+    head = em_head(features, soft, said=said, text=text, scale=10.0, **how)
     for name, direction in enumerate(expected):
         if direction is not None:
             np.testing.assert_allclose(head.weights[name] / 10.0, direction, atol=2e-4)
@@ -83,15 +105,15 @@ def test_plain_loops(seed, texts, text_count, concentration, accuracy, iteration
 def test_blocks_and_the_order_of_images_do_not_matter(seed, block):
     features, soft, text = problem(seed)
     rows, labels = asked(soft, seed)
-    whole = em_head(features, soft, rows=rows, labels=labels, text=text).weights
+    whole = em_head(features, soft, said=replied(rows, labels, soft), text=text).weights
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(em, "BLOCK", block)
         np.testing.assert_allclose(
-            em_head(features, soft, rows=rows, labels=labels, text=text).weights, whole, atol=1e-3
+            em_head(features, soft, said=replied(rows, labels, soft), text=text).weights, whole, atol=1e-3
         )
     order = np.random.default_rng(seed).permutation(len(features))
     place = np.argsort(order)
-    other = em_head(features[order], soft[order], rows=place[rows], labels=labels, text=text)
+    other = em_head(features[order], soft[order], said=replied(place[rows], labels, soft), text=text)
     np.testing.assert_allclose(other.weights, whole, atol=1e-3)
 
 
@@ -100,7 +122,7 @@ def test_without_iterations_it_is_prototypes(with_text):
     features, soft, text = problem(2)
     rows, labels = asked(soft, 2)
     text = text if with_text else None
-    head = em_head(features, soft, rows=rows, labels=labels, text=text, text_count=0.0, iterations=0)
+    head = em_head(features, soft, said=replied(rows, labels, soft), text=text, text_count=0.0, iterations=0)
     np.testing.assert_allclose(head.weights, prototype_head(features, soft, text=text).weights, atol=1e-4)
 
 
@@ -119,9 +141,9 @@ def share_of_first(image, label):
     features = np.array([[1, 0, 0]] * 20 + [[0, 1, 0]] * 20, dtype=np.float32)
     features = np.vstack([features, unit(np.array(image, dtype=float))])
     labels = np.array([0] * 20 + [1] * 20 + [label])
-    soft = np.eye(2, dtype=np.float32)[labels]
+    soft = one_hot(labels).toarray()
     soft[-1] = 0.0  # its reply speaks in the step only
-    head = em_head(features, csr_matrix(soft), rows=np.arange(41), labels=labels, iterations=1)
+    head = em_head(features, csr_matrix(soft), said=one_hot(labels), iterations=1)
     lean = head.weights[:, 2] / np.diag(head.weights[:, :2])
     return float(lean[0] / lean.sum())
 
@@ -134,13 +156,56 @@ def test_a_reply_far_from_its_class_is_left_and_one_between_two_is_kept():
     assert share_of_first([1, 1, 1], -1) == pytest.approx(0.5, abs=0.01)
 
 
+def test_one_reply_an_image_is_lifted_as_a_right_one_over_a_wrong_one():
+    """Of six images two are called by the first name and one by the second; their accuracies differ."""
+    said = one_hot(np.array([0, 1, 0, -1, -1, -1]))
+    found = em.lifted(said, np.array([0.8, 0.5, 0.999, 0.8, 0.8, 0.8])).toarray()
+
+    def odds(accuracy, often):
+        right, wrong = accuracy + (1 - accuracy) * often, (1 - accuracy) * often
+        return math.log(right / wrong)
+
+    expected = [[odds(0.8, 2 / 3), 0], [0, odds(0.5, 1 / 3)], [odds(0.999, 2 / 3), 0], *[[0, 0]] * 3]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_several_replies_an_image_are_lifted_each_by_its_share():
+    said = csr_matrix(np.array([[0.75, 0.25, 0], [0, 0.25, 0.75], [0, 0, 0], [0, 1, 0]]))
+    found = em.lifted(said, np.full(4, 0.8)).toarray()
+    often = np.array([0.75, 1.5, 0.75]) / 3  # of the three replies
+    expected = [[math.log(1 + 4 * share / m) if share else 0 for share, m in zip(row, often)] for row in said.toarray()]
+    np.testing.assert_allclose(found, expected)
+    assert found[0, 0] == pytest.approx(math.log(13))
+
+
+def test_no_reply_lifts_nothing():
+    assert em.lifted(csr_matrix((4, 3)), np.full(4, 0.8)).nnz == 0
+    features, soft, _ = problem(1)
+    head = em_head(features, soft, said=csr_matrix(soft.shape))
+    np.testing.assert_allclose(head.weights, em_head(features, soft, said=csr_matrix(soft.shape), accuracy=0.5).weights)
+
+
+def test_between_two_classes_the_second_of_two_names_has_its_share():
+    features, labels = two_clusters()
+    features = np.vstack([features, unit(np.array([[1.0, 1.0, 1.0]]))])
+    soft = csr_matrix(np.vstack([one_hot(labels).toarray(), np.zeros((1, 2), np.float32)]))
+
+    def lean(first):
+        said = csr_matrix(np.vstack([one_hot(labels).toarray(), [[first, 1 - first]]]))
+        weights = em_head(features, soft, said=said, iterations=1, concentration=5.0).weights
+        return weights[0, 2] - weights[1, 2]
+
+    leaning = [lean(first) for first in (0.0, 0.2, 0.5, 0.8, 1.0)]
+    assert (np.diff(leaning) > 0).all()
+
+
 def test_the_wrong_reply_leaves_the_direction_too():
     features, labels = two_clusters()
-    clean = em_head(features, csr_matrix(np.eye(2, dtype=np.float32)[labels]), rows=np.arange(40), labels=labels)
+    clean = em_head(features, one_hot(labels), said=one_hot(labels))
     labels = labels.copy()
     labels[:5] = 1
-    soft = csr_matrix(np.eye(2, dtype=np.float32)[labels])
-    found = em_head(features, soft, rows=np.arange(40), labels=labels)
+    soft = one_hot(labels)
+    found = em_head(features, soft, said=soft)
     believed = prototype_head(features, soft)
     gap = [np.abs(head.weights - clean.weights).max() for head in (found, believed)]
     assert gap[0] < 0.02 * gap[1]
@@ -151,8 +216,8 @@ def test_names_without_images_or_text_never_win(iterations):
     features, soft, _ = problem(5)
     wide = csr_matrix(np.hstack([soft.toarray(), np.zeros((len(features), 1), dtype=np.float32)]))
     rows, labels = asked(soft, 5)
-    plain = em_head(features, soft, rows=rows, labels=labels, iterations=iterations)
-    head = em_head(features, wide, rows=rows, labels=labels, iterations=iterations)
+    plain = em_head(features, soft, said=replied(rows, labels, soft), iterations=iterations)
+    head = em_head(features, wide, said=replied(rows, labels, wide), iterations=iterations)
     probes = unit(np.random.default_rng(0).normal(size=(200, features.shape[1])))
     logits = head.logits(np.vstack([features, probes]))
     assert np.isfinite(logits).all()
@@ -164,9 +229,9 @@ def test_text_speaks_alone_where_there_is_no_image_and_weighs_as_many_images_as_
     features = np.array([[1, 0, 0]] * 3, dtype=np.float32)
     text = np.array([[0, 1, 0], [0, 0, 1]], dtype=np.float32)
     soft = csr_matrix(np.array([[1, 0]] * 3, dtype=np.float32))
-    none = np.array([], dtype=np.int64)
+    silent = csr_matrix((3, 2))
     for count, expected in ((0.0, [1, 0, 0]), (1.0, [3, 1, 0]), (3.0, [1, 1, 0])):
-        head = em_head(features, soft, rows=none, labels=none, text=text, text_count=count, iterations=0, scale=1.0)
+        head = em_head(features, soft, said=silent, text=text, text_count=count, iterations=0, scale=1.0)
         np.testing.assert_allclose(head.weights, [unit(np.array(expected, float)), [0, 0, 1]], atol=1e-6)
 
 
@@ -181,8 +246,8 @@ def test_what_makes_no_sense_is_refused():
         {"text_count": -1},
     ):
         with pytest.raises(ValueError, match="concentration"):
-            em_head(features, soft, rows=rows, labels=labels, **options)
+            em_head(features, soft, said=replied(rows, labels, soft), **options)
     with pytest.raises(ValueError, match="do not fit"):
-        em_head(features[1:], soft, rows=rows, labels=labels)
+        em_head(features[1:], soft, said=replied(rows, labels, soft))
     with pytest.raises(ValueError, match="text"):
-        em_head(features, soft, rows=rows, labels=labels, text=text[1:])
+        em_head(features, soft, said=replied(rows, labels, soft), text=text[1:])

@@ -63,7 +63,7 @@ def test_a_trusted_label_holds_where_a_teachers_gives_way():
     rows = np.arange(6)
 
     def pulled(accuracy):
-        head = em_head(near, soft, rows=rows, labels=labels, accuracy=accuracy, concentration=6.0)
+        head = em_head(near, soft, said=soft, accuracy=accuracy, concentration=6.0)
         return float(head.logits(near[:1])[0, 1])
 
     assert pulled(np.array([0.8] * 3 + [0.999] + [0.8] * 2)) > pulled(0.8) + 1.0

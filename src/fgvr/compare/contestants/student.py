@@ -29,6 +29,8 @@ class Settings:
     choose: Choosing = "spread"
     views: int = 4
     prompt: PromptKind = "paper"
+    samples: int = 1
+    """Replies drawn in each call. With one, its replies are those that the other contestants learn from."""
     merge: bool = True
     drop: bool = True
     evidence: bool = False
@@ -45,8 +47,8 @@ def name_images(task: Task, settings: Settings) -> Naming:
     """Ask, learn from the whole support set, classify; every image gets its best name ("unknown" is off)."""
     from fgvr.methods.student.pipeline import learn
 
-    if settings.views < 0 or (settings.labels is not None and settings.labels < 1):
-        raise InputError("a student needs a label, and no fewer than 0 views", remedy="Correct the settings.")
+    if settings.views < 0 or settings.samples < 1 or (settings.labels is not None and settings.labels < 1):
+        raise InputError("a student needs a label, a reply, and no fewer than 0 views", remedy="Correct the settings.")
     pool, test = (_averaged(task, table, settings.views) for table in (task.support, task.test))
     rows, labelled = _asked(task, replace(task.support, features=pool), settings)
     learned = learn(
@@ -74,7 +76,7 @@ def _averaged(task: Task, table: FeatureTable, views: int) -> np.ndarray:
 def _asked(task: Task, table: FeatureTable, settings: Settings) -> tuple[np.ndarray, Labelled]:
     """Rows of the support set and the answers about them; all rows where ``labels`` does not say fewer."""
     size, _ = allowance(len(table.items), labels=settings.labels, share=None, second=0.0)
-    if size >= len(table.items):
+    if size >= len(table.items) and settings.samples == 1:
         return np.arange(len(table.items)), task.label_support(prompt=settings.prompt)
 
     def ask(part: FeatureTable, before: Sequence[Labelled], _wanted: int) -> Labelled:
@@ -84,9 +86,12 @@ def _asked(task: Task, table: FeatureTable, settings: Settings) -> tuple[np.ndar
             prompt=settings.prompt,
             text=question_after(before, settings.prompt),
             hashes=part.hashes,
+            samples=settings.samples,
             **task.asking(),
         )
 
+    if size >= len(table.items):
+        return np.arange(len(table.items)), ask(table, (), size)
     chosen, labelled = choose_and_label(table, size, ask, how=settings.choose, seed=task.seed, encoder=task.encoder)
     return rows_in(table, chosen), labelled
 

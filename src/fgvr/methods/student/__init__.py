@@ -5,8 +5,9 @@ photograph alone and the student sees many of the same thing. In the order of ``
 
 1. What to label: ``fgvr.naming.choose`` (all at once), ``choosing`` (in rounds); asked for by ``asking``. Features are
    averaged over ``views``.
-2. What the teacher said, as numbers (``opinions``), and how far to believe it: ``evidence`` with ``evidence_table``,
-   ``noise`` and ``name_similarity``. Off by default.
+2. What the teacher said, as numbers (``opinions``): where a call drew several replies, a distribution over names
+   (``fgvr.naming.sampled``). How far to believe it: ``evidence`` with ``evidence_table``, ``noise`` and
+   ``name_similarity``, off by default.
 3. The names: ``label_space``, ``merging`` with ``name_images``, ``size_curve``.
 4. What the rest of the pool is taken for: ``graph``, ``propagation``, ``self_training`` with ``scale``.
 5. Heads (``heads``), fitted on a ``pool``: ``prototypes``, ``em`` with ``hearing``, ``gaussian``, ``residual``,

@@ -26,7 +26,7 @@ from fgvr.mllm import Budget, ResponseCache, spent_in
 from fgvr.mllm.base import Mllm
 from fgvr.mllm.outcomes import LedgerLike
 from fgvr.naming.choose import Choosing, Informative
-from fgvr.naming.labelling import Labelled, PromptKind, label_images
+from fgvr.naming.labelling import MAX_TOKENS, Labelled, PromptKind, label_images
 from fgvr.naming.prompts import structured_prompt
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ STAGES = ("labels", "second", "choice")
 """Ledgers of a run."""
 SECOND = "second"
 """Kind of a ledger line: the ids of which a second opinion is asked."""
+DRAWN = 16
+"""Replies that are drawn in each call by default where they cost nothing: on the development pool of drawn species they
+were better than 8, and 8 than one."""
+SHORT = MAX_TOKENS["structured"]
+"""Tokens of a reply that is still a short one."""
 Report = Callable[[int, int], None]
 """Called with (images answered, images wanted)."""
 
@@ -49,6 +54,8 @@ class Teachers:
     """For second opinions; ``None`` puts another question to the first."""
     prompt: PromptKind = "paper"
     text: str | None = None
+    samples: int = 1
+    """Replies drawn in each call."""
     budget: float | None = None
     cache: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +111,7 @@ class Teachers:
             prompt=prompt,
             text=text,
             hashes=table.hashes,
+            samples=self.samples,
             ledger=self.ledgers.get(stage),
             cache=None if self.cache is None else ResponseCache(self.cache),
             budget=self._allowance(before),
@@ -131,6 +139,18 @@ def allowance(pool: int, *, labels: int | None, share: float | None, second: flo
     if share is not None:
         wanted = round(share * pool)
     return split_budget(max(1, wanted), second)
+
+
+def draws(samples: int | None, mllm: Mllm, prompt: PromptKind) -> int:
+    """Replies to draw in each call: ``samples``, or else ``DRAWN`` where they cost nothing and are short.
+
+    Raises ``InputError`` for fewer than one.
+    """
+    if samples is not None:
+        if samples < 1:
+            raise InputError("a call draws a reply at least", remedy="Use samples >= 1.", samples=samples)
+        return samples
+    return DRAWN if mllm.local and MAX_TOKENS[prompt] <= SHORT else 1
 
 
 def checked_size(labels: int | None, share: float | None) -> tuple[int | None, float | None]:

@@ -6,7 +6,8 @@ of the pool from cosine and class size; for images the teacher has named, also f
 sizes.
 
 1. *Reply.* A reply is right with probability ``accuracy``, else it is any name in proportion to how often the teacher
-   says it. So an image far from all others of its label leaves it, and one between two classes keeps to the reply.
+   says it; of several replies drawn at once each counts by its probability. So an image far from all others of its
+   label leaves it, and one between two classes keeps to the reply.
    Learning a table of confusions instead changes nothing (drawn development species) and costs C^2 numbers.
 2. *Text* counts as ``text_count`` images of its name, not as a share of the prototype: where there are many images it
    hardly weighs, where there are none it is all there is. The student gives none where its tower does not know the
@@ -15,7 +16,7 @@ sizes.
 4. *Concentration* is given, not estimated: the maximum-likelihood one of a few hundred dimensions makes every
    assignment hard. Between 15 and 60 nothing changes much (there, too).
 
-The head is the cosine classifier of the directions, without sizes. Letters: N images, D dimensions, C names, M replies.
+The head is the cosine classifier of the directions, without sizes. Letters: N images, D dimensions, C names.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ def em_head(
     features: np.ndarray,
     soft: csr_matrix,
     *,
-    rows: np.ndarray,
-    labels: np.ndarray,
+    said: csr_matrix,
     text: np.ndarray | None = None,
     text_count: float = 1.0,
     concentration: float = 30.0,
@@ -55,43 +55,50 @@ def em_head(
     Args:
         features: (N, D) float32, unit norm, of the whole pool; every image takes part.
         soft: (N, C) soft labels >= 0 to begin with.
-        rows: (M,) int64, the images the teacher was asked about.
-        labels: (M,) int64, its names; -1 for none.
+        said: (N, C) what the teacher said of the images it was asked about (``opinions.said_of``): rows sum to one, or
+            are empty.
         text: (C, D) float32, unit norm.
         text_count: images that the text feature is worth.
         concentration: kappa, > 0.
-        accuracy: probability that a reply is right, in (0, 1); one for all, or (M,).
+        accuracy: probability that a reply is right, in (0, 1); one for all, or (N,).
         iterations: 0 gives prototypes of ``soft``.
         scale: factor from cosine to logit of the head.
 
     A name with neither soft labels nor text never wins. Raises ``ValueError`` for shapes or numbers that do not fit.
     """
     check_shapes(features, soft, text)
-    sure = np.broadcast_to(np.asarray(accuracy, dtype=np.float64), rows.shape)
+    check_shapes(features, said, text)
+    sure = np.broadcast_to(np.asarray(accuracy, dtype=np.float64), len(features))
     if concentration <= 0 or not ((sure > 0) & (sure < 1)).all() or iterations < 0 or text_count < 0:
         raise ValueError("concentration is positive, accuracy in (0, 1), iterations and text_count at least 0")
     anchor = 0.0 if text is None else text_count * text.astype(np.float64)
     sums, sizes = class_sums(features, soft), class_masses(soft)
     if text is not None and text_count == 0.0:  # text still speaks for names without images
         sums = np.where(sizes[:, None] > 0, sums, text)
-    said = said_of(rows, labels, count=len(features))
-    odds = np.ones(len(features))
-    odds[rows] = sure / (1.0 - sure)
-    spoken = np.bincount(labels[labels >= 0], minlength=soft.shape[1]).astype(np.float64)
     directions = unit_rows(sums + anchor)
     alive = np.asarray(directions.any(axis=1))
+    lifts = lifted(said, sure)
     for _ in range(iterations):
         log_sizes = np.where(alive, np.log(smoothed(sizes, alive, count=len(features))), -np.inf)
-        sums, sizes = _expected(features, directions, log_sizes, said, spoken, concentration, odds)
+        sums, sizes = _expected(features, directions, log_sizes, lifts, concentration)
         directions = unit_rows(sums + anchor)
     return cosine_head(directions.astype(np.float32), scale=scale)
 
 
-def said_of(rows: np.ndarray, labels: np.ndarray, *, count: int) -> np.ndarray:
-    """(count,) int64: the label of each image, -1 where there is none."""
-    said = np.full(count, -1, dtype=np.int64)
-    said[rows] = labels
-    return said
+def lifted(said: csr_matrix, accuracy: np.ndarray) -> csr_matrix:
+    """(N, C) float64: what a reply adds to the log-probability of each name it holds, over that of the others.
+
+    A name of share ``q`` of the reply, said of a share ``m`` of all images, is lifted by log(a q / ((1 - a) m) + 1): a
+    wrong reply's probability is the same for all names but the true one, so that only the true one's counts.
+    """
+    from scipy.sparse import csr_matrix
+
+    cells = said.tocoo()
+    shares = np.bincount(cells.col, weights=cells.data, minlength=said.shape[1])
+    shares = shares / max(shares.sum(), 1.0)  # of no reply at all they are integers
+    odds = (accuracy / (1.0 - accuracy))[cells.row]
+    lift = np.log(odds * cells.data / shares[cells.col] + 1.0)
+    return csr_matrix((lift, (cells.row, cells.col)), shape=said.shape)
 
 
 def smoothed(sizes: np.ndarray, alive: np.ndarray, *, count: int) -> np.ndarray:
@@ -104,25 +111,17 @@ def _expected(
     features: np.ndarray,
     directions: np.ndarray,
     log_sizes: np.ndarray,
-    said: np.ndarray,
-    spoken: np.ndarray,
+    lifts: csr_matrix,
     concentration: float,
-    odds: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One E step, and the sums (C, D) and sizes (C,) that the M step needs; float64, block by block.
-
-    ``odds`` (N,): that the image's reply is right.
-    """
+    """One E step, and the sums (C, D) and sizes (C,) that the M step needs; float64, block by block."""
     sums, sizes = np.zeros(directions.shape), np.zeros(len(directions))
-    share = spoken / max(spoken.sum(), 1.0)
     compared = directions.astype(np.float32)
     for at in range(0, len(features), BLOCK):
         part = features[at : at + BLOCK]
         logits = concentration * (part @ compared.T).astype(np.float64) + log_sizes
-        named = np.flatnonzero(said[at : at + BLOCK] >= 0)
-        reply = said[at : at + BLOCK][named]
-        # The wrong reply's probability is one for all names but the true one, so that only the true one's counts.
-        logits[named, reply] += np.log(odds[at + named] / share[reply] + 1.0)
+        replies = lifts[at : at + BLOCK].tocoo()
+        logits[replies.row, replies.col] += replies.data
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         sums += chances.T @ part

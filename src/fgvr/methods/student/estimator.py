@@ -14,7 +14,15 @@ from fgvr.encoders import FeatureStore, FeatureTable, crop_views
 from fgvr.encoders.base import DualEncoder
 from fgvr.errors import InputError
 from fgvr.methods.near.local import check_encoder, predictions
-from fgvr.methods.student.asking import STAGES, Teachers, allowance, checked_size, first_opinions, second_opinions
+from fgvr.methods.student.asking import (
+    STAGES,
+    Teachers,
+    allowance,
+    checked_size,
+    draws,
+    first_opinions,
+    second_opinions,
+)
 from fgvr.methods.student.classifier import METHOD, StudentClassifier
 from fgvr.methods.student.given_names import Given, given_opinions, keep_names, names_in
 from fgvr.methods.student.record import Asked, Fit, classifier_of, groups_in, identity, write_fit
@@ -43,6 +51,8 @@ class Student:
         settings: every part of the method, each with its switch.
         prompt: as in ``naming.label_images``.
         text: a prompt of your own.
+        samples: replies drawn in each call, a distribution over names instead of one (``naming/sampled.py``). By
+            default 16 from a local MLLM with a short question, else 1: a service takes its price for every one.
         labels: calls to the MLLM in all; ``None``: one an image.
         share: the same as a share of the collection, in (0, 1]; instead of ``labels``.
         choose: which images are asked about; see ``fgvr.naming.choose``.
@@ -66,6 +76,7 @@ class Student:
         settings: StudentSettings | None = None,
         prompt: PromptKind = "paper",
         text: str | None = None,
+        samples: int | None = None,
         labels: int | None = 600,
         share: float | None = None,
         choose: Choosing = "spread",
@@ -88,7 +99,7 @@ class Student:
     ) -> None:
         self._encoder, self._mllm, self._second = encoder, mllm, second
         self.settings = settings or StudentSettings()
-        self.prompt, self.text = prompt, text
+        self.prompt, self.text, self._samples = prompt, text, samples
         self.labels, self.share = checked_size(labels, share)
         self.choose, self.views = checked(choose), views
         self.sentence_encoder = sentence_encoder
@@ -127,6 +138,11 @@ class Student:
         if isinstance(self._mllm, str):
             self._mllm = load_mllm(self._mllm)
         return self._mllm
+
+    @property
+    def samples(self) -> int:
+        """Replies drawn in each call."""
+        return draws(self._samples, self.mllm, self.prompt)
 
     @property
     def second(self) -> Mllm | None:
@@ -222,6 +238,7 @@ class Student:
             "mllm": identity(self.mllm),
             "second": None if self.second is None else identity(self.second),
             "prompt": self.text or self.prompt,
+            "samples": self.samples,
             "views": self.views,
             "seed": self.seed,
             "pool": {"images": len(items), "ids": settings_digest({"ids": [item.id for item in items]})},
@@ -252,6 +269,7 @@ class Student:
             second=self.second,
             prompt=self.prompt,
             text=self.text,
+            samples=self.samples,
             budget=self.budget,
             cache=self.cache,
             options=self.asking,

@@ -17,8 +17,8 @@ only: they maximise the likelihood of every image's replies given its neighbours
    out): there the teacher finds it easy. Without ``agreement`` all labels of a source are trusted alike, and the
    neighbours only say which other names come into question.
 2. *Unnamed.* An image without a usable reply has its neighbours' votes and the prior, never an invented name.
-3. *Word.* Without ``neighbours`` and ``agreement`` nothing tells right labels from wrong ones: a label is taken at its
-   word, one-hot.
+3. *Word.* Without ``neighbours`` and ``agreement`` nothing but the teacher tells right labels from wrong ones: a reply
+   is taken at its word, one-hot, or at its chances where several were drawn in its call.
 4. *Sparse.* Names in question are those replied or listed for the image and its neighbours; all others share one
    column, whose probability is left out of the soft label: its sum falls short of one by it. Similarity of names only
    weighs names that somebody said: on a development draw, mass on names that nobody said made prototypes of them.
@@ -38,7 +38,7 @@ import numpy as np
 from fgvr.errors import InputError
 from fgvr.methods.student.evidence_table import Table, evidence_table
 from fgvr.methods.student.noise import TINY, Rates, Replies, lifts, log_odds, sigmoid
-from fgvr.methods.student.opinions import Opinions, first_labels
+from fgvr.methods.student.opinions import Opinions, first_labels, said_of
 from fgvr.methods.student.settings import EvidenceSettings
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def evidence(
     image = image.ravel()
     first = first_labels(opinions, rows)
     if not (settings.neighbours or settings.agreement):
-        return _at_their_word(rows, first, (len(features), num_names))
+        return _at_their_word(rows, opinions, (len(features), num_names))
     table = evidence_table(features[rows], image, opinions, num_names, settings, name_similarity)
     learned = learn(table, settings, sources=int(opinions.source.max()) + 1) if rates is None else rates
     chances = _chances(table, learned, first, settings)
@@ -260,9 +260,9 @@ def _trust(replies: Replies, rates: Rates, count: int) -> np.ndarray:
     return trust
 
 
-def _at_their_word(rows: np.ndarray, first: np.ndarray, shape: tuple[int, int]) -> Evidence:
-    known = first >= 0
-    seeds = _csr(rows[known], first[known], np.ones(int(known.sum())), shape)
+def _at_their_word(rows: np.ndarray, opinions: Opinions, shape: tuple[int, int]) -> Evidence:
+    seeds = said_of(opinions, rows, shape).astype(np.float32)
+    known = np.asarray(seeds[rows].max(axis=1).todense()).ravel() if len(rows) else np.zeros(0)
     return Evidence(seeds, rows, known.astype(np.float64), None)
 
 

@@ -178,19 +178,24 @@ def _kin(names: np.ndarray, near: np.ndarray, first: np.ndarray, alike: Alike) -
 
 
 def _listed(columns: np.ndarray, opinions: Opinions, alike: Alike, *, on: bool) -> np.ndarray:
-    """(O, W): one over the chance that a further name is this one were it unrelated; 0 off the list, NaN: no list."""
+    """(O, W): the part of the further names that is this one, over its chance were it unrelated; NaN: no list.
+
+    Further names have equal parts, or those of their chances where several replies were drawn; others 0.
+    """
     out = np.full(columns.shape, np.nan)
-    for at, (label, some) in enumerate(zip(opinions.labels, opinions.alternatives, strict=True)):
+    several = opinions.chances or ((),) * len(opinions.labels)
+    for at, (label, some, chances) in enumerate(zip(opinions.labels, opinions.alternatives, several, strict=True)):
         further = [name for name in some if name != label]
         if not on or not further:
             continue
+        parts = np.array(chances[1:] or [1.0] * len(further))
         chance = alike.share[further]
         if alike.similarity is not None:
             like = alike.similarity[label]
             chance = (chance + like[further] / max(float(like.sum()) - 1.0, 1.0)) / 2
         out[at] = 0.0
-        for name, usual in zip(further, chance, strict=True):
-            out[at][columns[at] == name] = 1.0 / (len(further) * max(float(usual), TINY))
+        for name, part, usual in zip(further, parts / parts.sum(), chance, strict=True):
+            out[at][columns[at] == name] = part / max(float(usual), TINY)
     return out
 
 

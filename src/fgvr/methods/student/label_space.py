@@ -7,7 +7,9 @@ Strings alone have been merged before (``fgvr.naming.label_space``). Here a phot
    ``FEW`` times as many images. Where most names have two or three, one image says nothing against a name: on drawn
    development birds two of three names without support were true classes at two and a half images a name, and still at
    five; at eight and eighteen one of four. A *rare true class* stays in any case: some image so named lies far from all
-   images of other names, or its neighbours do not agree on another name.
+   images of other names, or its neighbours do not agree on another name. A name that was never the likeliest of the
+   replies drawn in a call has no image to judge it by, and stays, unless several names are finer forms of it: on drawn
+   development birds such names are worth four points of accuracy with 5 % of the calls.
 3. *The size curve* (``size_curve.py``): how many names so many labels bring, before and after.
 
 NeaR's paper keeps the union of all replies (section 3); what a name too many costs it, it does not say. Letters: N pool
@@ -16,6 +18,7 @@ images, D dimensions, C names.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgvr.errors import InputError
+from fgvr.labels import normalise
 from fgvr.methods.student.merging import Merged, MergedPair, merge_by_images
-from fgvr.methods.student.opinions import Opinions
+from fgvr.methods.student.opinions import Opinions, first_labels
 from fgvr.methods.student.settings import LabelSpaceSettings
 from fgvr.methods.student.size_curve import SizeCurve, size_curve
 
@@ -169,6 +173,10 @@ def drop_unsupported(
     """
     supported = np.zeros(len(names), dtype=bool)
     supported[best_names(soft)[1]] = True
+    if opinions.chances:
+        drawn = np.asarray(soft.sum(axis=0)).ravel() > 0
+        likeliest = first_labels(opinions, np.unique(opinions.rows))
+        supported |= drawn & np.isin(np.arange(len(names)), likeliest, invert=True) & ~kinds(names)
     if not supported.any():
         raise InputError(
             "no image supports any name",
@@ -188,6 +196,13 @@ def drop_unsupported(
     mapping = np.where(supported, np.cumsum(supported) - 1, -1).astype(np.int64)
     kept = tuple(name for name, stays in zip(names, supported) if stays)
     return Supported(kept, mapping, tuple(dropped), tuple(rare))
+
+
+def kinds(names: Sequence[str]) -> np.ndarray:
+    """(C,) bool: names that are the last word of several others (``Warbler``), and so no name of one of them."""
+    normal = [normalise(name) for name in names]
+    finer = Counter(name.split()[-1] for name in normal if " " in name)
+    return np.array([finer[name] > 1 for name in normal], dtype=bool)
 
 
 def best_names(soft: csr_matrix) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fgvr.labels import LabelSpace
 from fgvr.types import NamedImage
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 GIVEN = -1
 """Source of the names that a person gives; below all others, so that it comes first."""
@@ -32,6 +36,9 @@ class Opinions:
     """Further names of each reply, best first, as indices; names outside the label space are left out."""
     source: np.ndarray
     """(O,) int64: 0 for the first question to the first teacher, ``GIVEN`` for a person."""
+    chances: tuple[tuple[float, ...], ...] = ()
+    """Of each reply the probability of its label, then of its alternatives, where several replies were drawn in its
+    call, else (); at most 1 in all. Empty for all is also ``()``."""
 
     def where(self, mask: np.ndarray) -> Opinions:
         """Those of ``mask`` (O,) bool."""
@@ -45,15 +52,33 @@ class Opinions:
             self.confidence[order],
             tuple(self.alternatives[at] for at in order),
             self.source[order],
+            tuple(self.chances[at] for at in order) if self.chances else (),
         )
 
     def relabelled(self, mapping: np.ndarray) -> Opinions:
         """The same in another label space: ``mapping`` (C,) int64 gives each name's new index, -1 where it is gone."""
         table = np.append(mapping, -1)
-        alternatives = tuple(
-            tuple(dict.fromkeys(int(table[one]) for one in several if table[one] >= 0)) for several in self.alternatives
-        )
-        return replace(self, labels=table[self.labels], alternatives=alternatives)
+        labels = table[self.labels]
+        replies = [
+            _joined(int(label), [int(table[one]) for one in several], chances)
+            for label, several, chances in zip(labels, self.alternatives, self.chances or ((),) * len(labels))
+        ]
+        chances = tuple(some for _, some in replies) if self.chances else ()
+        return replace(self, labels=labels, alternatives=tuple(others for others, _ in replies), chances=chances)
+
+    def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What each named reply says, as (reply, name, probability), int64, int64 and float64, ascending by reply.
+
+        A reply without ``chances`` says its label with certainty. The probabilities of a reply sum to one: what was
+        drawn without a name, or with a name that is left out of the label space, goes to its other names.
+        """
+        replies, names, values = [], [], []
+        for at in np.flatnonzero(self.labels >= 0).tolist():
+            some = self.chances[at] if self.chances and self.chances[at] else (1.0,)
+            replies += [at] * len(some)
+            names += [int(self.labels[at]), *self.alternatives[at]][: len(some)]
+            values += [one / sum(some) for one in some]
+        return np.array(replies, dtype=np.int64), np.array(names, dtype=np.int64), np.array(values)
 
     @property
     def given_rows(self) -> np.ndarray:
@@ -69,14 +94,33 @@ class Opinions:
 def opinions(rows: np.ndarray, named: Sequence[NamedImage], space: LabelSpace, *, source: int = 0) -> Opinions:
     """Parsed replies ``named`` about the pool images ``rows`` (O,), in a label space that knows their names."""
     confidence = [np.nan if one.confidence is None else one.confidence for one in named]
-    further = [space.indices(one.alternatives) for one in named]
+    labels = np.asarray(space.indices([one.name for one in named]), dtype=np.int64)
+    replies = [
+        _joined(int(label), space.indices(one.alternatives).tolist(), one.chances) for label, one in zip(labels, named)
+    ]
     return Opinions(
         rows=np.asarray(rows, dtype=np.int64),
-        labels=np.asarray(space.indices([one.name for one in named]), dtype=np.int64),
+        labels=labels,
         confidence=np.array(confidence, dtype=np.float32),
-        alternatives=tuple(tuple(int(label) for label in some if label >= 0) for some in further),
+        alternatives=tuple(others for others, _ in replies),
         source=np.full(len(named), source, dtype=np.int64),
+        chances=tuple(chances for _, chances in replies) if any(one.chances for one in named) else (),
     )
+
+
+def _joined(label: int, others: Sequence[int], chances: Sequence[float]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The further names of a reply, each once and without those left out (-1), and the chances of all its names.
+
+    Names that became one add their chances up; without ``chances`` there are none.
+    """
+    if not chances:
+        return tuple(dict.fromkeys(one for one in others if one >= 0)), ()
+    total = {label: chances[0]}
+    for name, chance in zip(others, chances[1:], strict=True):
+        if name >= 0:
+            total[name] = total.get(name, 0.0) + chance
+    own = total.pop(label)
+    return tuple(total), (own, *total.values()) if label >= 0 else ()
 
 
 def joined(parts: Sequence[Opinions]) -> Opinions:
@@ -87,14 +131,36 @@ def joined(parts: Sequence[Opinions]) -> Opinions:
         confidence=np.concatenate([part.confidence for part in parts]),
         alternatives=tuple(some for part in parts for some in part.alternatives),
         source=np.concatenate([part.source for part in parts]),
+        chances=tuple(some for part in parts for some in part.chances or ((),) * len(part.rows))
+        if any(part.chances for part in parts)
+        else (),
     )
 
 
 def first_labels(said: Opinions, rows: np.ndarray) -> np.ndarray:
     """(M,) int64: what each of ``rows`` (ascending, all that ``said`` is about) was called by the lowest source that
     has a name for it; -1 where none has."""
-    labels = np.full(len(rows), -1, dtype=np.int64)
-    named = said.named
-    order = np.argsort(-named.source, kind="stable")  # of repeated places the last one written stays
-    labels[np.searchsorted(rows, named.rows[order])] = named.labels[order]
-    return labels
+    first = first_said(said, rows)
+    return np.where(first >= 0, np.append(said.labels, -1)[first], -1)
+
+
+def first_said(said: Opinions, rows: np.ndarray) -> np.ndarray:
+    """(M,) int64: which of ``said`` is the one of the lowest source that has a name for each of ``rows``; -1: none has.
+
+    ``rows``: ascending, all that ``said`` is about.
+    """
+    found = np.full(len(rows), -1, dtype=np.int64)
+    named = np.flatnonzero(said.labels >= 0)
+    order = named[np.argsort(-said.source[named], kind="stable")]  # of repeated places the last one written stays
+    found[np.searchsorted(rows, said.rows[order])] = order
+    return found
+
+
+def said_of(said: Opinions, rows: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
+    """(N, C) float64: what each of ``rows`` (ascending, all that ``said`` is about) was called, as in ``first_labels``:
+    a row sums to one, over the names of several replies where several were drawn, or is empty."""
+    from scipy.sparse import csr_matrix
+
+    first = first_said(said, rows)
+    replies, names, values = said.taken(first[first >= 0]).shares()
+    return csr_matrix((values, (rows[first >= 0][replies], names)), shape=shape)

@@ -9,7 +9,8 @@ its term. True labels are never looked at.
 It builds on NeaR (Kuchibhotla et al., "Fine-Grained Visual Recognition in the Age of Multimodal LLMs"). Departures:
 
 1. *The pool.* NeaR learns from the named images only; here every image of the pool is learned from.
-2. *Soft labels* with probabilities instead of candidate sets in which all names begin as equals.
+2. *Soft labels* with probabilities instead of candidate sets in which all names begin as equals. Where a call draws
+   several replies, the teacher itself says how likely each name is.
 3. *Heads* in feature space beside the prompt, which is off by default: it needs the text tower at every step.
 4. *Choosing* among heads by names that were held out, not by the paper's settings.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def learn(
     settings = settings or StudentSettings()
     tell = progress or (lambda stage, done, total: None)
     tell("names", 0, 1)
-    names, said = read(rows, named, second, given, merge=settings.label_space.merge)
+    names, said = read(rows, named, second, given, merge=settings.label_space.merge, sampled=settings.sampled)
 
     tell("graph", 0, 1)
     graph = neighbours_of(features, settings) if graph is None else graph
@@ -159,10 +160,12 @@ def read(
     given: tuple[np.ndarray, Sequence[NamedImage]] | None = None,
     *,
     merge: bool,
+    sampled: bool = True,
 ) -> tuple[tuple[str, ...], Opinions]:
     """The names in the replies, spellings merged, and the replies as numbers.
 
-    Of images that a person has named only that name is read.
+    Of images that a person has named only that name is read. Where a call drew several replies and ``sampled`` is on,
+    all their names enter the label space: a name that is nobody's likeliest is the right one of some image.
     """
     told = np.array([], dtype=np.int64) if given is None else given[0]
     sources = [(0, rows, named), (1, *second)] if second is not None else [(0, rows, named)]
@@ -170,13 +173,26 @@ def read(
     for source, about, replies in [*sources, *([] if given is None else [(GIVEN, *given)])]:
         kept = np.arange(len(replies)) if source == GIVEN else np.flatnonzero(~np.isin(about, told))
         read.append((source, about[kept], [replies[at] for at in kept.tolist()]))
-    space, _ = label_space([one for *_, replies in read for one in replies], merge=merge)
+    if not sampled:
+        read = [(source, about, [single(one) for one in replies]) for source, about, replies in read]
+    drawn = [drawn for *_, replies in read for one in replies for drawn in each_name(one)]
+    space, _ = label_space(drawn, merge=merge)
     parts = [opinions(about, replies, space, source=source) for source, about, replies in read if len(replies)]
     return tuple(space.names), joined(parts)
 
 
+def each_name(reply: NamedImage) -> list[NamedImage]:
+    """A reply, and one for each further name that was drawn in its call."""
+    return [reply, *(NamedImage(reply.item_id, name) for name in (reply.alternatives if reply.chances else ()))]
+
+
+def single(reply: NamedImage) -> NamedImage:
+    """The likeliest name of several that were drawn in one call, as if it alone had been asked for."""
+    return replace(reply, alternatives=(), chances=()) if reply.chances else reply
+
+
 def under_settled_names(
-    under: Callable[[tuple[str, ...]], Pool], names: tuple[str, ...], said: Opinions
+    under: Callable[..., Pool], names: tuple[str, ...], said: Opinions
 ) -> tuple[Pool, Opinions, Evidence, SettledNames]:
     """The teacher's names become the student's; everything ``under`` them."""
     pool = under(names)
@@ -189,7 +205,9 @@ def under_settled_names(
     space = settled_names(names, said, pool.features, seen.seeds, similarity=alike, settings=how)
     if space.names == names:
         return pool, said, seen, space
-    pool, said = under(space.names), said.relabelled(space.mapping)
+    place = {name: at for at, name in enumerate(names)}
+    text = None if pool.text is None else pool.text[[place[name] for name in space.names]]
+    pool, said = under(space.names, text=text), said.relabelled(space.mapping)
     return pool, said, pool.seen(said), space
 
 

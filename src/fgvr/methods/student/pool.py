@@ -22,7 +22,7 @@ from fgvr.methods.student.heads import Head
 from fgvr.methods.student.hearing import heard
 from fgvr.methods.student.name_similarity import name_similarity
 from fgvr.methods.student.noise import Rates
-from fgvr.methods.student.opinions import Opinions, first_labels
+from fgvr.methods.student.opinions import Opinions, first_labels, said_of
 from fgvr.methods.student.prompt import prompt_head
 from fgvr.methods.student.propagation import propagate
 from fgvr.methods.student.prototypes import prototype_head, prototypes, zero_shot_head
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 BESIDE = 0.3
 """Share of text in the prototypes that the residual begins at."""
-TAUGHT_ACCURACY = 0.8
-"""Of a teacher's reply, for ``em``."""
 GIVEN_ACCURACY = 0.999
 """Of a name that a person gives, for ``em``."""
 SCALE = 100.0
@@ -98,12 +96,11 @@ class Pool:
                         found[full] = prototype_head(features, soft, text=text, text_share=share, scale=scale)
             elif name == "em":
                 rows = np.unique(said.rows)
-                said_first = first_labels(said, rows)
-                right = np.where(np.isin(rows, said.given_rows), GIVEN_ACCURACY, ACCURACY)
-                known = text if text is not None and heard(features[rows], said_first, text) else None
-                found[name] = em_head(
-                    features, soft, rows=rows, labels=said_first, text=known, accuracy=right, scale=scale
-                )
+                known = text if text is not None and heard(features[rows], first_labels(said, rows), text) else None
+                right = np.full(len(features), ACCURACY)
+                right[said.given_rows] = GIVEN_ACCURACY
+                replies = said_of(said, rows, soft.shape)
+                found[name] = em_head(features, soft, said=replies, text=known, accuracy=right, scale=scale)
             elif name == "gaussian":
                 found[name] = gaussian_head(features, soft, text=text)
             elif name == "residual":
@@ -164,9 +161,12 @@ def pool_of(
     settings: StudentSettings,
     sentence_encoder: TextEncoder | None,
     seed: int,
+    *,
+    text: np.ndarray | None = None,
 ) -> Pool:
-    """A pool under ``names``."""
+    """A pool under ``names``; ``text``: their features (C, D), where they are known already."""
     from fgvr.encoders.zero_shot import text_classifier
 
-    text = None if encoder is None else text_classifier(encoder, names, templates=TEMPLATES)
+    if text is None and encoder is not None:
+        text = text_classifier(encoder, names, templates=TEMPLATES)
     return Pool(features, edges, names, name_similarity(names, encoder=sentence_encoder), text, encoder, settings, seed)

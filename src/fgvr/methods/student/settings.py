@@ -118,6 +118,8 @@ class UnknownSettings:
 class StudentSettings:
     """Everything between the teacher's replies and the student."""
 
+    sampled: bool = True
+    """Where a call drew several replies, all their names count, each by its probability; off: the likeliest alone."""
     label_space: LabelSpaceSettings = field(default_factory=LabelSpaceSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings.off)
     """Off: ``em.py`` weighs a reply against the images itself, and on the development pools nothing was gained."""
