@@ -236,16 +236,17 @@ def calls_ahead(
     from fgvr.methods.student.asking import Teachers, allowance, draws, settled_second
     from fgvr.runs import Ledger
 
-    prompt = {**prompt, "samples": draws(samples, teacher, prompt["prompt"])}
     size, kept = allowance(len(found.items), **sizes)
     looking: dict[str, Any] = {"cache": cache, **asking}
     asked = stand_ins(found, size=size, seed=seed, run=run)
-    first, known = cost_ahead(asked.items, teacher, ledger=run / f"{LEDGER}.jsonl", prompt=prompt, **looking)
+    question = {**prompt, "samples": draws(samples, teacher, prompt["prompt"])}
+    first, known = cost_ahead(asked.items, teacher, ledger=run / f"{LEDGER}.jsonl", prompt=question, **looking)
     if not kept:
         return first, known
     rows = settled_second(Ledger(run / "choice.jsonl"), [item.id for item in found.items])
     again = asked.items[:kept] if rows is None else [found.items[row] for row in rows]
-    question = {**prompt, **Teachers(teacher, other, **prompt).second_question(None)}
+    question = Teachers(teacher, other, **prompt).second_question(None)
+    question["samples"] = draws(samples, other or teacher, question["prompt"])
     second, more = cost_ahead(again, other or teacher, ledger=run / "second.jsonl", prompt=question, **looking)
     return _sum(first, second), known + more
 

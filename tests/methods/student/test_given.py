@@ -60,7 +60,6 @@ def test_a_trusted_label_holds_where_a_teachers_gives_way():
     near = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 1, 1]]
     labels = np.array([0, 0, 0, 1, 1, 1])  # the fourth lies among those of the other name
     soft = csr_matrix(np.eye(2, dtype=np.float32)[labels])
-    rows = np.arange(6)
 
     def pulled(accuracy):
         head = em_head(near, soft, said=soft, accuracy=accuracy, concentration=6.0)

@@ -54,8 +54,8 @@ class Teachers:
     """For second opinions; ``None`` puts another question to the first."""
     prompt: PromptKind = "paper"
     text: str | None = None
-    samples: int = 1
-    """Replies drawn in each call."""
+    samples: int | None = 1
+    """Replies drawn in each call; ``None``: as ``draws`` has it for each teacher."""
     budget: float | None = None
     cache: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Teachers:
             prompt=prompt,
             text=text,
             hashes=table.hashes,
-            samples=self.samples,
+            samples=draws(self.samples, mllm, prompt),
             ledger=self.ledgers.get(stage),
             cache=None if self.cache is None else ResponseCache(self.cache),
             budget=self._allowance(before),

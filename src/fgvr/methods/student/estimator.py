@@ -269,7 +269,7 @@ class Student:
             second=self.second,
             prompt=self.prompt,
             text=self.text,
-            samples=self.samples,
+            samples=self._samples,
             budget=self.budget,
             cache=self.cache,
             options=self.asking,

@@ -58,13 +58,17 @@ class Opinions:
     def relabelled(self, mapping: np.ndarray) -> Opinions:
         """The same in another label space: ``mapping`` (C,) int64 gives each name's new index, -1 where it is gone."""
         table = np.append(mapping, -1)
-        labels = table[self.labels]
+        several = self.chances or ((),) * len(self.labels)
         replies = [
-            _joined(int(label), [int(table[one]) for one in several], chances)
-            for label, several, chances in zip(labels, self.alternatives, self.chances or ((),) * len(labels))
+            _joined([int(table[one]) for one in (label, *others)], chances)
+            for label, others, chances in zip(self.labels, self.alternatives, several)
         ]
-        chances = tuple(some for _, some in replies) if self.chances else ()
-        return replace(self, labels=labels, alternatives=tuple(others for others, _ in replies), chances=chances)
+        return replace(
+            self,
+            labels=np.array([label for label, *_ in replies], dtype=np.int64),
+            alternatives=tuple(others for _, others, _ in replies),
+            chances=tuple(chances for *_, chances in replies) if self.chances else (),
+        )
 
     def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What each named reply says, as (reply, name, probability), int64, int64 and float64, ascending by reply.
@@ -94,33 +98,33 @@ class Opinions:
 def opinions(rows: np.ndarray, named: Sequence[NamedImage], space: LabelSpace, *, source: int = 0) -> Opinions:
     """Parsed replies ``named`` about the pool images ``rows`` (O,), in a label space that knows their names."""
     confidence = [np.nan if one.confidence is None else one.confidence for one in named]
-    labels = np.asarray(space.indices([one.name for one in named]), dtype=np.int64)
-    replies = [
-        _joined(int(label), space.indices(one.alternatives).tolist(), one.chances) for label, one in zip(labels, named)
-    ]
+    replies = [_joined(space.indices([one.name, *one.alternatives]).tolist(), one.chances) for one in named]
     return Opinions(
         rows=np.asarray(rows, dtype=np.int64),
-        labels=labels,
+        labels=np.array([label for label, *_ in replies], dtype=np.int64),
         confidence=np.array(confidence, dtype=np.float32),
-        alternatives=tuple(others for others, _ in replies),
+        alternatives=tuple(others for _, others, _ in replies),
         source=np.full(len(named), source, dtype=np.int64),
-        chances=tuple(chances for _, chances in replies) if any(one.chances for one in named) else (),
+        chances=tuple(chances for *_, chances in replies) if any(one.chances for one in named) else (),
     )
 
 
-def _joined(label: int, others: Sequence[int], chances: Sequence[float]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The further names of a reply, each once and without those left out (-1), and the chances of all its names.
+def _joined(names: Sequence[int], chances: Sequence[float]) -> tuple[int, tuple[int, ...], tuple[float, ...]]:
+    """Label, further names and chances of a reply, each name once and without those left out (-1).
 
-    Names that became one add their chances up; without ``chances`` there are none.
+    Names that became one add their chances up, and the likeliest is the label. Without ``chances`` the first name is,
+    -1 where it is left out.
     """
     if not chances:
-        return tuple(dict.fromkeys(one for one in others if one >= 0)), ()
-    total = {label: chances[0]}
-    for name, chance in zip(others, chances[1:], strict=True):
+        return names[0], tuple(dict.fromkeys(one for one in names[1:] if one >= 0)), ()
+    total: dict[int, float] = {}
+    for name, chance in zip(names, chances, strict=True):
         if name >= 0:
             total[name] = total.get(name, 0.0) + chance
-    own = total.pop(label)
-    return tuple(total), (own, *total.values()) if label >= 0 else ()
+    if not total:
+        return -1, (), ()
+    label, *others = sorted(total, key=lambda name: -total[name])
+    return label, tuple(others), tuple(total[name] for name in (label, *others))
 
 
 def joined(parts: Sequence[Opinions]) -> Opinions:
