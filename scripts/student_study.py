@@ -57,6 +57,8 @@ SEVERAL = ("drawn", MORE, DEVELOPED, "pets37", "cub832")
 """Worlds whose teacher says more than one name in a call: several drawn replies, or alternatives recorded with scores."""
 SLOW = {"NeaR", "NeaR, chosen images and views"}
 """Rows that tune through a text tower: on photographs, whose tower is slow, with one seed."""
+TOO_SLOW = ("student, prompt alone", 1.0)
+"""With sixteen replies about every image there are 1,500 names to tune a text tower on."""
 FEW = {"prompt alone": ("drawn",)}
 """Ablations that are too slow for the other worlds."""
 
@@ -109,7 +111,8 @@ def cells(only: list[str]) -> Iterator[Cell]:
             yield from (Cell(name, draw, bound, 1.0) for bound in BOUNDS)
             for share in ABLATED:
                 parts = [f"student, {part}" for part in ABLATIONS if name in FEW.get(part, (name,))]
-                yield from (Cell(name, draw, part, share) for part in parts if draw < draws_of(name, part))
+                found = [part for part in parts if draw < draws_of(name, part)]
+                yield from (Cell(name, draw, part, share) for part in found if (part, share) != TOO_SLOW)
 
 
 def compute(cell: Cell, shared: Path, work: Path) -> None:

@@ -197,11 +197,16 @@ def answers_of(support: Sequence[Mapping[str, Any]], run: Path) -> list[NamedIma
         for line in _ledgers(run).get("label (support)", [])
         if line["status"] == "done" and line["stage"] == "label"
     }
+    drawn = {str(row["item"]): row.get("drawn") or [] for row in support}
     return [
         NamedImage(
             item_id=str(row["item"]),
             name=row["reply_name"],
-            confidence=replies.get(str(row["item"]), {}).get("confidence"),
+            alternatives=tuple(str(name) for name, _ in drawn[str(row["item"])][1:]),
+            confidence=next(
+                (float(chance) for _, chance in drawn[str(row["item"])]),
+                replies.get(str(row["item"]), {}).get("confidence"),
+            ),
             status=str(row["status"]),
             reply=str(replies.get(str(row["item"]), {}).get("text", "")),
         )

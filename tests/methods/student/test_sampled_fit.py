@@ -96,3 +96,12 @@ def test_the_number_of_replies_belongs_to_the_run(world, tmp_path):
     one, other = (student(world, samples=samples)[0].run_settings([]) for samples in (3, 4))
     assert {key for key in one if one[key] != other[key]} == {"samples"}
     json.dumps(one)
+
+
+def test_the_record_keeps_the_names_that_were_drawn(world, tmp_path):
+    for samples in (1, 3):
+        student(world, samples=samples, out=tmp_path / str(samples))[0].fit(world[0])
+        rows = [json.loads(line) for line in (tmp_path / str(samples) / "support.jsonl").read_text().splitlines()]
+        texts = [world[1][row["item"]] for row in rows]
+        two_thirds = [[[t[0], 0.666667], [t[1], 0.333333]] if len(t) > 1 else [[t[0], 1.0]] for t in texts]
+        assert [row["drawn"] for row in rows] == ([[]] * len(rows) if samples == 1 else two_thirds)

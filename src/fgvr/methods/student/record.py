@@ -174,7 +174,8 @@ def support_rows(fit: Fit) -> Iterator[dict[str, Any]]:
     """One JSON-like row an image asked about: reply, what the evidence made of it, and where it lies.
 
     ``label`` is, among the student's names, what a person or else the teacher calls it, ``None`` where that is none of
-    them; ``settled_on`` the name that the image is taken for; ``again`` the second opinion.
+    them; ``drawn`` the teacher's likeliest names with their chances, where a call drew several replies; ``settled_on``
+    the name that the image is taken for; ``again`` the second opinion.
     """
     again = {} if fit.second is None else dict(zip(fit.second.rows.tolist(), fit.second.labelled.named, strict=True))
     told = np.unique(fit.learned.opinions.rows)
@@ -186,6 +187,7 @@ def support_rows(fit: Fit) -> Iterator[dict[str, Any]]:
             **_place(fit.table, row),
             "status": said.status,
             "reply_name": said.name,
+            "drawn": [[name, round(chance, 6)] for name, chance in drawn_names(said)],
             "label": fit.learned.names[label] if label >= 0 else None,
             "settled_on": candidates[0][0] if candidates else None,
             "candidates": [[name, round(weight, 6)] for name, weight in candidates],
@@ -256,6 +258,13 @@ def _place(table: FeatureTable, row: int) -> dict[str, str]:
     """Hash and place let an evaluation find the image among its own, and a report show it."""
     item = table.items[row]
     return {"item": item.id, "sha256": table.hashes[row], "path": str(item.path)}
+
+
+def drawn_names(said: NamedImage) -> list[tuple[str, float]]:
+    """The likeliest names of a call that drew several replies, with their chances, best first; else nothing."""
+    if said.name is None or not said.chances:
+        return []
+    return list(zip((said.name, *said.alternatives), said.chances))[:SHOWN]
 
 
 def _said(named: NamedImage | None) -> dict[str, Any] | None:
