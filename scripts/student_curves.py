@@ -20,7 +20,7 @@ COLOURS = {
     "student": "#1b6e53",
 }
 """What is drawn; the likeliest of several replies of the teacher is the teacher's level once more."""
-WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 130, 120, 64, 34
+WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 130, 160, 84, 34
 
 
 def curves(scorer: Scorer, present: list[str]) -> str:
