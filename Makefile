@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev  ## also the slow tests; those on material outside the repository need FGVR_SHARED
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadfile -m ""
 
-BENCHMARKS := prompt_step prompt_memory embedding precision neighbours memory metrics scheduler local_mllm growth demo_profile retrieval ranking alignment_step policy_step student
+BENCHMARKS := prompt_step prompt_memory embedding precision neighbours memory metrics scheduler local_mllm growth demo_profile retrieval ranking alignment_step policy_step student student_replies
 benchmarks: $(VENV)/.installed-dev  ## about an hour; wants an idle machine; writes docs/benchmarks.md
 	for name in $(BENCHMARKS); do HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.full_batch --work build/embedded
