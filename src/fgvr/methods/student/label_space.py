@@ -8,8 +8,8 @@ Strings alone have been merged before (``fgvr.naming.label_space``). Here a phot
    development birds two of three names without support were true classes at two and a half images a name, and still at
    five; at eight and eighteen one of four. A *rare true class* stays in any case: some image so named lies far from all
    images of other names, or its neighbours do not agree on another name. A name that was never the likeliest of the
-   replies drawn in a call has no image to judge it by, and stays, unless several names are finer forms of it: on drawn
-   development birds such names are worth four points of accuracy with 5 % of the calls.
+   replies drawn in a call has no image to judge it by, and stays, unless several names are finer forms of it: while
+   labels are few such names are worth points of accuracy (drawn development birds).
 3. *The size curve* (``size_curve.py``): how many names so many labels bring, before and after.
 
 NeaR's paper keeps the union of all replies (section 3); what a name too many costs it, it does not say. Letters: N pool
