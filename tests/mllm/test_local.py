@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from fgvr.errors import ImageError, MllmError
 from fgvr.mllm import Parameters, Request, load_mllm
@@ -38,13 +37,7 @@ def mllm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths = []
-    for index, size in enumerate([(40, 40), (48, 24), (24, 48)]):
-        noise = np.random.default_rng(index).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-        paths.append(folder / f"{index}.png")
-        Image.fromarray(noise).save(paths[-1])
-    return paths
+    return tiny_models.noise_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def ask(index: int, picture: Path, options: tuple[str, ...] = ()) -> Request:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from fgvr.errors import MllmError
 from fgvr.mllm import Parameters, Request, ResponseCache, ask_all
@@ -21,16 +19,8 @@ from fgvr.mllm.local_sampling import chances, choose, draw, draw_halving
 from fgvr.mllm.representations import image_token_id
 
 from . import tiny_models
+from .test_local import MODELS
 
-MODELS: dict[str, Callable[[Path], Path]] = {
-    "llava": tiny_models.llava,
-    "qwen2_vl": tiny_models.qwen,
-    "qwen2_5_vl": lambda folder: tiny_models.qwen(folder, "qwen2_5_vl"),
-    "qwen3_vl": lambda folder: tiny_models.qwen(folder, "qwen3_vl"),
-    "idefics2": tiny_models.idefics2,
-    "idefics3": tiny_models.idefics3,
-    "smolvlm": tiny_models.smolvlm,
-}
 END = 3
 DRAWN = Parameters(max_tokens=6, temperature=1.0, seed=5, samples=6)
 
@@ -48,13 +38,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> LocalMllm:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths = []
-    for index, size in enumerate([(40, 40), (48, 24), (24, 48)]):
-        noise = np.random.default_rng(index).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-        paths.append(folder / f"{index}.png")
-        Image.fromarray(noise).save(paths[-1])
-    return paths
+    return tiny_models.noise_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def ask(*images: Path, **more: Any) -> Request:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers as tf
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 WORDS = (
@@ -216,3 +218,13 @@ def smolvlm(folder: Path) -> Path:
         image_processor=pictures, tokenizer=words, image_seq_len=4, chat_template=CHAT.replace("IMAGE", "<image>")
     )
     return _save(folder, tf.SmolVLMForConditionalGeneration(config), processor, stock="SmolVLMProcessor")
+
+
+def noise_pictures(folder: Path) -> list[Path]:
+    """Three pictures of noise: square, wide, tall."""
+    paths = []
+    for index, size in enumerate([(40, 40), (48, 24), (24, 48)]):
+        noise = np.random.default_rng(index).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        paths.append(folder / f"{index}.png")
+        Image.fromarray(noise).save(paths[-1])
+    return paths

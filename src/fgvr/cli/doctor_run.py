@@ -79,7 +79,7 @@ def _ledgers(run: Path) -> Iterator[Check]:
 
 def _features(run: Path, encoder: str | None, device: str) -> Iterator[Check]:
     """A few support images encoded again, against the features the classifier was fitted on."""
-    from fgvr.cli.fit_near import read_summary
+    from fgvr.cli.fit_shared import read_summary
     from fgvr.methods.near.classifier import Classifier
 
     classifier = Classifier.load(run / "classifier")

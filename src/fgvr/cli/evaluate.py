@@ -9,7 +9,7 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import note, out, out_json
-from fgvr.cli.fit_near import read_summary
+from fgvr.cli.fit_shared import read_summary
 from fgvr.cli.inputs import load_sentences
 from fgvr.cli.predict import Done, Encoder, Mllm, is_rar, recognise_run
 from fgvr.cli.scoring import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgvr.cli import options as o
-from fgvr.cli.console import Progress, note, out, out_json, printable, show_set_aside, tally
+from fgvr.cli.console import Progress, note, printable, tally
+from fgvr.cli.fit_shared import LEDGER, explain_cap, finish, finished
 from fgvr.cli.inputs import (
     cost_ahead,
     first_items,
@@ -25,18 +25,12 @@ from fgvr.cli.inputs import (
 )
 from fgvr.cli.label import show_estimate, stop_reason
 from fgvr.cli.tables import count, money, pairs, percent
-from fgvr.errors import BudgetError, InputError
+from fgvr.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fgvr.data import Items
     from fgvr.methods.near import NeaR
     from fgvr.methods.near.pipeline import FitSettings
-    from fgvr.methods.student import Student
-    from fgvr.runs import RunFolder
-
-LEDGER = "labels"
 
 
 def near(
@@ -184,53 +178,6 @@ def run_fit(estimator: NeaR, chosen: Items, *, source: str, collection: int, dty
     return summary
 
 
-def finished(
-    estimator: NeaR | Student,
-    chosen: Items,
-    *,
-    command: str = "fit near",
-    digest: Callable[[RunFolder], str] | None = None,
-) -> dict[str, Any] | None:
-    """The summary of the very same fit when it is complete, so that nothing is computed again.
-
-    ``digest``: what the fit was made from; by default the settings of its run.
-    """
-    from fgvr.runs import RunFolder, settings_digest
-
-    assert estimator.out is not None
-    if not (estimator.out / "summary.json").exists() or estimator.asking["retry_failed"]:
-        return None
-    settings = estimator.run_settings(chosen.items)
-    with RunFolder.create_or_resume(estimator.out, settings=settings, command=command) as run:
-        if not run.is_done("fit", settings_digest(run.manifest["settings"]) if digest is None else digest(run)):
-            return None
-    summary = read_summary(estimator.out)
-    return summary if summary is not None and not summary.get("stopped") else None
-
-
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """``summary.json`` of a run, or ``None`` when it is missing or damaged."""
-    try:
-        summary = json.loads((folder / "summary.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) else None
-
-
-def explain_cap(estimator: NeaR | Student, error: InputError) -> None:
-    """A fit that could not begin because the cap allowed no call is the cap's doing, not the input's."""
-    from fgvr.runs import Ledger
-
-    assert estimator.out is not None
-    lines = Ledger(estimator.out / f"{LEDGER}.jsonl").records()
-    if estimator.budget is not None and not any(line.get("status") in ("done", "failed") for line in lines):
-        raise BudgetError(
-            "the spending cap does not allow a single call",
-            remedy="Raise --budget; --dry-run tells what the whole run would cost.",
-            budget=estimator.budget,
-        ) from error
-
-
 def _summary(estimator: NeaR, *, source: str, collection: int, dtype: str) -> dict[str, Any]:
     fit, classifier = estimator.last_fit, estimator.classifier
     assert fit is not None
@@ -266,22 +213,6 @@ def _summary(estimator: NeaR, *, source: str, collection: int, dtype: str) -> di
         "seed": estimator.seed,
         "was_finished": False,
     }
-
-
-def finish(summary: dict[str, Any], words: str, *, json_wanted: bool) -> None:
-    """Report page; the summary, in ``words`` or as JSON; exit code."""
-    from fgvr.cli.report import write_page
-    from fgvr.types import SetAside
-
-    page = write_page(Path(summary["run"]))
-    show_set_aside(SetAside(**aside) for aside in summary["set_aside_items"])
-    if json_wanted:
-        out_json({**summary, "report": str(page)})
-    else:
-        note(words)
-        out(str(page))
-    if summary["stopped"] == "budget":
-        raise typer.Exit(3)
 
 
 def _shown(summary: dict[str, Any]) -> str:

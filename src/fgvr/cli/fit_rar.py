@@ -10,8 +10,8 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, printable
-from fgvr.cli.fit_near import finish, read_summary
 from fgvr.cli.fit_rar_shown import show_plan, summary_of, words_of
+from fgvr.cli.fit_shared import finish, read_summary
 from fgvr.cli.inputs import first_items, load_dual_encoder, load_model, start_afresh
 from fgvr.errors import BudgetError, InputError
 

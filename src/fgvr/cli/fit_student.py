@@ -10,7 +10,7 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, printable
-from fgvr.cli.fit_near import LEDGER, explain_cap, finish, finished
+from fgvr.cli.fit_shared import LEDGER, explain_cap, finish, finished
 from fgvr.cli.fit_student_shown import summary_of, words_of
 from fgvr.cli.inputs import (
     cost_ahead,

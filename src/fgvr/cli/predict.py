@@ -12,7 +12,7 @@ import typer
 
 from fgvr.cli import options as o
 from fgvr.cli.console import Progress, note, out_bytes, out_json, show_set_aside, tally
-from fgvr.cli.fit_near import read_summary
+from fgvr.cli.fit_shared import read_summary
 from fgvr.cli.inputs import first_items, load_dual_encoder
 from fgvr.cli.label import stop_reason
 from fgvr.cli.tables import money, percent

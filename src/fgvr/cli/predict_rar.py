@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgvr.cli.console import Progress, note
-from fgvr.cli.fit_near import read_summary
+from fgvr.cli.fit_shared import read_summary
 from fgvr.cli.inputs import load_dual_encoder, load_model
 from fgvr.cli.predict import Done, store_of, stored_dtype
 from fgvr.errors import InputError
